@@ -1,0 +1,105 @@
+"""The `clara` command. Each command reads its arguments, calls one function and prints one result.
+
+Commands are loaded when they are called: `clara --help` costs Python, click and the table below.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from clara_argo import __version__
+from clara_argo.errors import ClaraError, Interrupted
+
+
+class Entry(NamedTuple):
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {
+    "init": Entry("workflows", "init", "Make a folder with a workflow, a stage and an adapter configuration."),
+    "lint": Entry("workflows", "lint", "Check workflow files; every finding with file, line and column."),
+    "graph": Entry("workflows", "graph", "Show a workflow's stages and what they wait for."),
+    "run": Entry("jobs", "run", "Run a workflow on this machine."),
+    "jobs": Entry("jobs", "jobs", "List jobs."),
+    "describe": Entry("jobs", "describe", "Show one job: its stages, times and messages."),
+    "logs": Entry("jobs", "logs", "Print what the stages of a job wrote."),
+    "adapter": Entry("adapter", "adapter", "The DICOM adapter: receive studies, return results."),
+    "demo": Entry("demo", "demo", "A real CT leaves a PACS, becomes a segmentation, and comes back."),
+    "completion": Entry("completion", "completion", "Print the shell completion script."),
+}
+
+
+class Main(click.Group):
+    """The top group: lazy commands, one place that turns errors into exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(f"clara_argo.cli.{entry.module}"), entry.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name, **extra)
+        except ClaraError as error:
+            click.echo(f"clara: {error}", err=True)
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            error.show()
+            sys.exit(64)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("clara: interrupted", err=True)
+            sys.exit(Interrupted.exit_code)
+        except BrokenPipeError:  # the reader of our output went away: `clara jobs | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(0)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="clara")
+def main() -> None:
+    """From PACS to AI and back: Clara workflows on this machine.
+
+    \b
+    Examples:
+      clara demo                                    the whole loop, on a real CT
+      clara init my-workflows                       a place for your own stages
+      clara lint my-workflows/*.yaml
+      clara run my-workflows/bone.yaml --input ct --output result
+      clara adapter serve --config my-workflows/adapter.yaml
+
+    Exit codes: 0 done, 2 definition wrong, 3 something is not installed, 4 job failed, 5 held by another process,
+    6 not found, 64 usage, 75 try again, 130 interrupted.
+    """

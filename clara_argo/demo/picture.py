@@ -1,0 +1,120 @@
+"""A CT with its organs in colour, as one PNG: axial, coronal and sagittal plane, and a legend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from clara_argo.demo.grid import upright
+
+WINDOW = (-160.0, 240.0)  # HU, soft tissue
+HEIGHT = 512  # of each plane, pixels
+GAP, HEAD, FOOT, LEGEND = 12, 44, 34, 230
+BACK, INK, SOFT = (16, 18, 22), (235, 238, 242), (150, 158, 168)
+
+Pixels = NDArray[np.uint8]
+
+
+def draw(
+    path: Path,
+    image: NDArray[Any],
+    labels: NDArray[Any],
+    affine: NDArray[np.float64],
+    segments: list[dict[str, Any]],
+    title: str,
+) -> None:
+    """`image` (HU) and `labels` are indexed [i, j, k] on one grid; `segments` as in the sidecar of labels."""
+    hu, spacing = upright(image, affine)
+    organs, _ = upright(labels, affine)
+    centre = _centre(organs)
+    views = [("axial", *_axial(hu, organs, centre[2], spacing)), ("coronal", *_coronal(hu, organs, centre[1], spacing))]
+    views.append(("sagittal", *_sagittal(hu, organs, centre[0], spacing)))
+    planes = [
+        (name, _scaled(_coloured(grey, label, segments), aspect), marks) for name, grey, label, aspect, marks in views
+    ]
+    width = sum(plane.width + GAP for _, plane, _ in planes) + GAP + LEGEND
+    sheet = Image.new("RGB", (width, HEAD + HEIGHT + FOOT), BACK)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, 12), title, INK, font=ImageFont.load_default(18))
+    left = GAP
+    for name, plane, marks in planes:
+        sheet.paste(plane, (left, HEAD))
+        _mark(pen, (left, HEAD, plane.width, plane.height), name, marks)
+        left += plane.width + GAP
+    _legend(pen, left, segments)
+    pen.text((GAP, HEAD + HEIGHT + 9), "Not for clinical use. Planes through the middle of what was found.", SOFT)
+    sheet.save(path)
+
+
+def _centre(organs: NDArray[Any]) -> list[int]:
+    """Per axis the plane with the most different organs, then the most voxels: where there is most to see."""
+    if not organs.any():
+        return [size // 2 for size in organs.shape]
+    best = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        kinds = sum((organs == value).any(axis=others).astype(int) for value in np.unique(organs) if value)
+        area = (organs > 0).sum(axis=others)
+        best.append(int(np.argmax(kinds * area.sum() + area)))
+    return best
+
+
+def _axial(hu: Any, organs: Any, at: int, spacing: Any) -> tuple[Any, Any, float, str]:
+    return hu[:, :, at].T, organs[:, :, at].T, spacing[1] / spacing[0], "RLAP"
+
+
+def _coronal(hu: Any, organs: Any, at: int, spacing: Any) -> tuple[Any, Any, float, str]:
+    return hu[:, at, ::-1].T, organs[:, at, ::-1].T, spacing[2] / spacing[0], "RLHF"
+
+
+def _sagittal(hu: Any, organs: Any, at: int, spacing: Any) -> tuple[Any, Any, float, str]:
+    return hu[at, :, ::-1].T, organs[at, :, ::-1].T, spacing[2] / spacing[1], "APHF"
+
+
+def _coloured(hu: NDArray[Any], organs: NDArray[Any], segments: list[dict[str, Any]]) -> Pixels:
+    grey = np.clip((hu.astype(np.float32) - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1) * 255
+    pixels = np.repeat(grey[..., None], 3, axis=-1)
+    for segment in segments:
+        inside = organs == segment["value"]
+        colour = np.array(segment["color"], np.float32)
+        pixels[inside] = 0.55 * pixels[inside] + 0.45 * colour
+        pixels[inside & ~_eroded(inside)] = colour
+    out: Pixels = pixels.astype(np.uint8)
+    return out
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without its outermost pixels: what is left over is the outline."""
+    padded = np.pad(mask, 1)
+    return padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def _scaled(pixels: Pixels, aspect: float) -> Image.Image:
+    """`aspect`: height of a pixel over its width."""
+    rows, columns = pixels.shape[:2]
+    width = max(1, round(HEIGHT * columns / (rows * aspect)))
+    return Image.fromarray(pixels).resize((min(width, 3 * HEIGHT), HEIGHT), Image.Resampling.BILINEAR)
+
+
+def _mark(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], name: str, marks: str) -> None:
+    x, y, width, height = box
+    font = ImageFont.load_default(14)
+    pen.text((x + 6, y + 4), name, SOFT, font=font)
+    pen.text((x + 6, y + height // 2), marks[0], INK, font=font)
+    pen.text((x + width - 16, y + height // 2), marks[1], INK, font=font)
+    pen.text((x + width // 2, y + 4), marks[2], INK, font=font)
+    pen.text((x + width // 2, y + height - 20), marks[3], INK, font=font)
+
+
+def _legend(pen: ImageDraw.ImageDraw, left: int, segments: list[dict[str, Any]]) -> None:
+    font = ImageFont.load_default(15)
+    for row, segment in enumerate(segments):
+        top = HEAD + 6 + row * 28
+        found = segment.get("volume_ml", 0) > 0
+        pen.rectangle((left, top, left + 18, top + 18), fill=tuple(segment["color"]) if found else None, outline=SOFT)
+        amount = f"{segment['volume_ml']:.0f} ml" if found else "not found"
+        pen.text((left + 28, top), f"{segment['label']}  {amount}", INK if found else SOFT, font=font)

@@ -1,0 +1,28 @@
+"""Run mypy --strict over the packages, then over each stage by itself, as its container would see it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = sorted(path.parent for path in (ROOT / "stages").glob("*/stage.yaml"))
+
+
+def mypy(*arguments: str, cwd: Path = ROOT) -> int:
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--strict", *arguments]
+    return subprocess.run(command, cwd=cwd, check=False).returncode
+
+
+def main() -> int:
+    codes = [mypy("-p", "clara_argo", "-p", "clara_adapter", "-p", "clara_driver")]
+    for stage in STAGES:
+        print(f"stage {stage.name}", flush=True)
+        files = sorted(path.name for path in stage.glob("*.py"))
+        codes.append(mypy("--cache-dir", str(ROOT / ".mypy_cache" / stage.name), *files, cwd=stage))
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
