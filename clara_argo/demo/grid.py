@@ -34,7 +34,7 @@ def of_header(header: Header) -> Grid:
 
 def onto(volume: NDArray[Any], affine: NDArray[np.float64], target: Grid) -> NDArray[Any]:
     """`volume` on the voxels of `target`; 0 where it does not reach. Raises OtherGrid."""
-    step = np.linalg.inv(affine) @ target.affine  # index in target -> index in volume
+    step = np.linalg.inv(_thick(volume.shape, affine, target)) @ target.affine  # index in target -> index in volume
     turn, shift = np.rint(step[:3, :3]), np.rint(step[:3, 3])
     corners = np.array([target.shape, (0, 0, 0)], float)
     gap = np.abs(corners @ (step[:3, :3] - turn).T + step[:3, 3] - shift).max()
@@ -45,11 +45,21 @@ def onto(volume: NDArray[Any], affine: NDArray[np.float64], target: Grid) -> NDA
     for axis in range(3):
         sense = turn[axes[axis], axis]
         index.append((shift[axes[axis]] + sense * np.arange(target.shape[axis])).astype(int))
-    inside = [(0 <= where) & (where < volume.shape[axes[axis]]) for axis, where in enumerate(index)]
+    inside = [(where >= 0) & (where < volume.shape[axes[axis]]) for axis, where in enumerate(index)]
     picked = volume.transpose(axes)[np.ix_(*(where[good] for where, good in zip(index, inside, strict=True)))]
     out = np.zeros(target.shape, volume.dtype)
     out[np.ix_(*inside)] = picked
     return out
+
+
+def _thick(shape: tuple[int, ...], affine: NDArray[np.float64], target: Grid) -> NDArray[np.float64]:
+    """A single plane has no step of its own: it takes that of the target's parallel axis."""
+    affine = affine.copy()
+    for axis in (axis for axis in range(3) if shape[axis] == 1):
+        along = target.affine[:3, :3].T @ affine[:3, axis]
+        nearest = int(np.argmax(np.abs(along) / np.linalg.norm(target.affine[:3, :3], axis=0)))
+        affine[:3, axis] = target.affine[:3, nearest] * np.sign(along[nearest])
+    return affine
 
 
 def upright(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
 
 from clara_argo.errors import ClaraError, NotInstalled
 
@@ -46,7 +45,7 @@ class Pacs:
             raise NotInstalled("dcmtk is not installed; on Debian: apt-get install dcmtk, or say --pacs python")
         self.folder, self.ae_title, self.port = folder, ae_title, free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self.log = folder.with_suffix(".log")
 
     def __enter__(self) -> Pacs:
         self.start()
@@ -58,14 +57,14 @@ class Pacs:
     def start(self) -> None:
         """Return when the port answers. Raises PacsError."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._log = open(self.folder.with_suffix(".log"), "ab")
-        self._process = subprocess.Popen(
-            self._serve_command(), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=_environment()
-        )
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                self._serve_command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+            )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if not self.alive:
-                raise PacsError(f"the stand-in PACS ended at once; see {self._log.name}")
+                raise PacsError(f"the stand-in PACS ended at once; see {self.log}")
             try:
                 socket.create_connection((HOST, self.port), timeout=1).close()
                 return
@@ -87,9 +86,6 @@ class Pacs:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
 
     def send(self, study: Path, *, called: str, port: int) -> None:
         """C-STORE every file below `study` to `called` on this machine. Raises PacsError with the sender's words."""
