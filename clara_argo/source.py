@@ -1,0 +1,365 @@
+"""YAML and JSON text -> values that know where they were written. The only home of PyYAML.
+
+Every scalar stays the text that was written (`timeout: 0300` is "0300", `name: on` is "on"): what it means is decided
+by the field that reads it. Texts are bounded: size, depth, what aliases expand to. Whatever the input, the only error
+is DefinitionError. This module knows no keys; `clara_argo.formats` does. PyYAML is imported when a text is parsed,
+because it costs more than the rest of `clara --help`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+from clara_argo.errors import DefinitionError, Finding, Level, NotFound
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
+MAX_ALIASED = 10_000  # values that aliases stand for, all together
+PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int", "float", "bool", "null")} | {"!"}
+
+_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+class Text(str):
+    """A scalar as it was written. `line` and `column` count from 1; 0 = not from a file."""
+
+    __slots__ = ("column", "line", "source")
+
+    source: str
+    line: int
+    column: int
+
+    def __new__(cls, value: str = "", source: str = "", line: int = 0, column: int = 0) -> Text:
+        text = super().__new__(cls, value)
+        text.source, text.line, text.column = source, line, column
+        return text
+
+    def part(self, start: int, end: int) -> Text:
+        """A piece of this text with its own place; right for a text that stands in one line without escapes."""
+        return Text(self[start:end], self.source, self.line, self.column + start if self.line else 0)
+
+
+class List(Sequence["Node"]):
+    """A sequence."""
+
+    __slots__ = ("_values", "column", "line", "source")
+
+    def __init__(self, values: Iterable[Node], source: str = "", line: int = 0, column: int = 0) -> None:
+        self._values = tuple(values)
+        self.source, self.line, self.column = source, line, column
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Node, ...]: ...
+    def __getitem__(self, index: int | slice) -> Node | tuple[Node, ...]:
+        return self._values[index]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._values)
+
+    def __repr__(self) -> str:
+        return f"List({list(self._values)!r})"
+
+
+class Map(Mapping[str, "Node"]):
+    """A mapping in the order of the file. Its keys are Text: iterate, or ask `key`, for where they stand."""
+
+    __slots__ = ("_keys", "_values", "column", "line", "source")
+
+    def __init__(
+        self, items: Iterable[tuple[Text, Node]] = (), source: str = "", line: int = 0, column: int = 0
+    ) -> None:
+        pairs = tuple(items)
+        self._values: dict[str, Node] = dict(pairs)
+        self._keys: dict[str, Text] = {key: key for key, _ in pairs}
+        self.source, self.line, self.column = source, line, column
+
+    def __getitem__(self, key: str) -> Node:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[Text]:
+        return iter(self._keys.values())
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def key(self, key: str) -> Text:
+        """The key itself, with its place."""
+        return self._keys[key]
+
+    def __repr__(self) -> str:
+        return f"Map({self._values!r})"
+
+
+Node: TypeAlias = Text | List | Map
+
+
+class Findings:
+    """Collects what is wrong, so that a user hears of everything at once. With `strict`, warnings are errors."""
+
+    def __init__(self, source: str = "", *, strict: bool = False) -> None:
+        self.source, self.strict = source, strict
+        self._all: list[Finding] = []
+
+    def error(self, code: str, message: str, at: object = None, hint: str = "") -> None:
+        """`at` is whatever knows its place: a Text, List, Map; anything else stands for the file."""
+        self._add(Level.ERROR, code, message, at, hint)
+
+    def warning(self, code: str, message: str, at: object = None, hint: str = "") -> None:
+        self._add(Level.ERROR if self.strict else Level.WARNING, code, message, at, hint)
+
+    def notice(self, code: str, message: str, at: object = None, hint: str = "") -> None:
+        self._add(Level.NOTICE, code, message, at, hint)
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        self._all += findings
+
+    def _add(self, level: Level, code: str, message: str, at: object, hint: str) -> None:
+        line, column = getattr(at, "line", 0), getattr(at, "column", 0)
+        source = (getattr(at, "source", "") if line else "") or self.source
+        finding = Finding(level=level, code=code, message=message, hint=hint, source=source, line=line, column=column)
+        self._all.append(finding)
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        """Without repetitions, in the order of the files."""
+        return tuple(
+            sorted(dict.fromkeys(self._all), key=lambda finding: (finding.source, finding.line, finding.column))
+        )
+
+    @property
+    def failed(self) -> bool:
+        return any(finding.level is Level.ERROR for finding in self._all)
+
+    def check(self) -> tuple[Finding, ...]:
+        """Everything collected; raises DefinitionError with all of it when there is an error among it."""
+        if self.failed:
+            raise DefinitionError(self.all)
+        return self.all
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that `word` was probably meant to be, else empty. Case and dashes do not count."""
+    words = {_plain(name): name for name in known}
+    near = get_close_matches(_plain(word)[:255], words, n=1)
+    return words[near[0]] if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint that names the nearest known word, else `otherwise`."""
+    near = nearest(word, known)
+    return f"did you mean {near!r}?" if near else otherwise
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")
+
+
+def read(path: Path) -> str:
+    """The text of a file: UTF-8, at most 1 MiB, no control characters. Raises NotFound or DefinitionError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise NotFound(f"{path}: no such file") from None
+    except OSError as error:
+        raise _wrong("unreadable", f"cannot be read: {error.strerror}", str(path)) from None
+    return decode(data, str(path))
+
+
+def decode(data: bytes | str, source: str = "<text>") -> str:
+    """Text of acceptable size, coding and characters, without a byte order mark. Raises DefinitionError."""
+    if len(data) > MAX_BYTES:
+        raise _wrong("too-large", "the file is larger than 1 MiB", source, hint="split it into several files")
+    if isinstance(data, bytes):
+        data = _decoded(data, source)
+    text = data.removeprefix("\ufeff")
+    found = _NOT_TEXT.search(text)
+    if found is None:
+        return text
+    name = f"character U+{ord(found[0]):04X}"
+    place = _line_column(text, found.start())
+    raise _wrong("control-character", f"{name} is not text", source, *place, hint="remove it")
+
+
+def _decoded(data: bytes, source: str) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise _wrong("encoding", "the file is UTF-16", source, 1, 1, hint="save it as UTF-8")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        place = _line_column(before, len(before))
+        raise _wrong(
+            "encoding", f"byte 0x{data[error.start]:02x} is not UTF-8", source, *place, hint="save the file as UTF-8"
+        ) from None
+
+
+def _line_column(text: str, offset: int) -> tuple[int, int]:
+    before = text[:offset].replace("\r\n", "\n").replace("\r", "\n")
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def parse(text: str | bytes, source: str = "<text>", *, line: int = 1, column: int = 1) -> Node:
+    """The one document of a text. `line` and `column` say where the text begins in its file."""
+    nodes = documents(text, source, line=line, column=column)
+    if not nodes:
+        raise _wrong("empty", "the file is empty", source)
+    if len(nodes) > 1:
+        second = nodes[1]
+        raise _wrong("documents", "only one document is expected here", source, second.line, second.column)
+    return nodes[0]
+
+
+def documents(text: str | bytes, source: str = "<text>", *, line: int = 1, column: int = 1) -> tuple[Node, ...]:
+    """Every document of a text (YAML separates them with `---`)."""
+    import yaml
+
+    text = decode(text, source)
+    builder = _Builder(Findings(source), line - 1, column - 1)
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            builder.take(event)
+    except yaml.YAMLError as error:
+        builder.syntax(error, text)
+    builder.findings.check()
+    return tuple(builder.done)
+
+
+def _wrong(code: str, message: str, source: str, line: int = 0, column: int = 0, *, hint: str = "") -> DefinitionError:
+    finding = Finding(level=Level.ERROR, code=code, message=message, hint=hint, source=source, line=line, column=column)
+    return DefinitionError([finding])
+
+
+class _Open:
+    """A sequence or mapping whose end was not read yet. `size` counts the values in it, aliases expanded."""
+
+    def __init__(self, place: Text, anchor: str | None, mapping: bool) -> None:
+        self.place, self.anchor, self.mapping = place, anchor, mapping
+        self.values: list[Node] = []
+        self.keys: dict[Text, Text] = {}
+        self.key: Text | None = None
+        self.size = 1
+
+
+class _Builder:
+    """Parser events -> nodes, without recursion."""
+
+    def __init__(self, findings: Findings, line: int, column: int) -> None:
+        self.findings, self.line, self.column = findings, line, column
+        self.done: list[Node] = []
+        self.stack: list[_Open] = []
+        self.anchors: dict[str, tuple[Node, int]] = {}
+        self.aliased = 0
+
+    def take(self, event: Any) -> None:
+        kind = type(event).__name__
+        if kind == "DocumentStartEvent":
+            self.anchors.clear()
+        elif kind == "ScalarEvent":
+            self._scalar(event)
+        elif kind == "AliasEvent":
+            self._alias(event)
+        elif kind in ("SequenceStartEvent", "MappingStartEvent"):
+            self._open(event, kind == "MappingStartEvent")
+        elif kind in ("SequenceEndEvent", "MappingEndEvent"):
+            self._close()
+
+    def syntax(self, error: Any, text: str) -> None:
+        """PyYAML's words, with ours where its own would not help."""
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        if mark is None:
+            self.findings.error("yaml", " ".join(str(error).split()))
+            return
+        message, hint = str(error.problem or error.context), ""
+        rows = text.splitlines()
+        row = rows[mark.line] if mark.line < len(rows) else ""
+        if row[mark.column : mark.column + 1] == "\t" or "\t" in row[: len(row) - len(row.lstrip())]:
+            message, hint = "a tab where YAML wants blanks", "indent with blanks"
+        elif error.context and error.problem:
+            message = f"{error.problem} {error.context}"
+        self.findings.error("yaml", message, self._place(mark), hint)
+
+    def _place(self, mark: Any, value: str = "") -> Text:
+        return Text(value, self.findings.source, mark.line + 1 + self.line, mark.column + 1 + self.column)
+
+    def _scalar(self, event: Any) -> None:
+        text = self._place(event.start_mark, event.value)
+        self._tag(event, text)
+        self._add(text, 1, event.anchor)
+
+    def _tag(self, event: Any, place: Text) -> None:
+        if event.tag is not None and event.tag not in PLAIN_TAGS:
+            self.findings.error("tag", f"the tag {event.tag!r} is not read", place, "write the value without a tag")
+
+    def _alias(self, event: Any) -> None:
+        place = self._place(event.start_mark)
+        node, size = self.anchors.get(event.anchor, (None, 1))
+        if node is None:
+            inside = any(opened.anchor == event.anchor for opened in self.stack)
+            problem = "stands for something that contains it" if inside else "stands for nothing before it"
+            self.findings.error("alias", f"the alias *{event.anchor} {problem}", place)
+            node = place
+        self.aliased += size
+        if self.aliased > MAX_ALIASED:
+            message, hint = f"aliases stand for more than {MAX_ALIASED} values", "write out the few that are needed"
+            raise _wrong("alias-bomb", message, place.source, place.line, place.column, hint=hint)
+        self._add(node, size, None)
+
+    def _open(self, event: Any, mapping: bool) -> None:
+        place = self._place(event.start_mark)
+        self._tag(event, place)
+        if len(self.stack) >= MAX_DEPTH:
+            message = f"lists and mappings are nested deeper than {MAX_DEPTH}"
+            raise _wrong("depth", message, place.source, place.line, place.column)
+        self.stack.append(_Open(place, event.anchor, mapping))
+
+    def _close(self) -> None:
+        top = self.stack.pop()
+        node: Node
+        place = top.place
+        if top.mapping:
+            node = Map(zip(top.keys, top.values, strict=True), place.source, place.line, place.column)
+        else:
+            node = List(top.values, place.source, place.line, place.column)
+        self._add(node, top.size, top.anchor)
+
+    def _add(self, node: Node, size: int, anchor: str | None) -> None:
+        if anchor:
+            self.anchors[anchor] = (node, size)
+        if not self.stack:
+            self.done.append(node)
+            return
+        top = self.stack[-1]
+        top.size += size
+        if not top.mapping:
+            top.values.append(node)
+        elif top.key is None:
+            top.key = self._key(top, node)
+        else:
+            if top.key not in top.keys:
+                top.keys[top.key] = top.key
+                top.values.append(node)
+            top.key = None
+
+    def _key(self, top: _Open, node: Node) -> Text:
+        if not isinstance(node, Text):
+            self.findings.error("key", "a list or mapping cannot be a key", node, "quote it if it is a text")
+            return Text("", node.source, node.line, node.column)
+        if node == "<<":
+            self.findings.error("merge-key", "the merge key '<<' is not read", node, "write its keys out")
+        elif node in top.keys:
+            first = top.keys[node]
+            self.findings.error(
+                "duplicate-key", f"the key {str(node)!r} stands here again, first in line {first.line}", node,
+                "keep one of the two",
+            )  # fmt: skip
+        return node
