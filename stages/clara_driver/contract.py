@@ -8,6 +8,7 @@ VERSION = "1"
 
 CONTRACT = "CLARA_CONTRACT"  # "1"
 INPUT = "CLARA_INPUT"  # folder; several inputs are sub-folders named after the producing stage
+INPUTS = "CLARA_INPUTS"  # names of these sub-folders with blanks between, only when there are several
 OUTPUT = "CLARA_OUTPUT"  # folder, empty at start
 STUDY = "CLARA_STUDY"  # folder with the payload's DICOM, when the stage asks for it
 LOCKS = "CLARA_LOCKS"
@@ -25,6 +26,8 @@ TRITON_URL = "CLARA_TRITON_URL"  # gRPC host:port of an inference server, when t
 MODELS = "CLARA_MODELS"  # folder of the model repository, when there is no server
 
 INPUT_LOCK = "input.lock"  # exists before the stage starts
+ERROR_FILE = "error.txt"  # in the logs folder: one line, why the stage failed; the driver writes it, others may
+PAYLOAD_FOLDER = "payload"  # sub-folder of the payload when it is one of several inputs
 
 EXIT_OK = 0
 EXIT_TEMPORARY = 75  # may be retried (EX_TEMPFAIL of sysexits.h); every other code but 0 is final

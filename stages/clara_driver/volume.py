@@ -82,10 +82,12 @@ def read_header(path: Union[str, Path]) -> Header:
         if sign:
             keys[name.strip().lower()] = value.strip()
     try:
+        for name in ("DimSize", "ElementType", "ElementDataFile"):
+            if name.lower() not in keys:
+                raise ValueError("no {}: not an MHD header".format(name))
         return _header(keys)
-    except (KeyError, ValueError, OverflowError) as error:
-        what = "no " + str(error) if isinstance(error, KeyError) else str(error)
-        raise VolumeError("{}: {}".format(path, what)) from None
+    except (ValueError, OverflowError) as error:
+        raise VolumeError("{}: {}".format(path, error)) from None
 
 
 def _header(keys: Dict[str, str]) -> Header:
