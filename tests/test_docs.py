@@ -1,0 +1,70 @@
+"""The documents say what is: every command is in docs/commands.md, links lead somewhere, snippets are read by our readers.
+
+CLARA_REGENERATE=1 rewrites docs/commands.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from clara_argo.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("stages/*/*.md"), *ROOT.glob("adapter/*.md")]
+)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)\)")
+
+
+def command_pages(command: click.Command, path: str) -> list[str]:
+    context = click.Context(command, info_name=path, max_content_width=100)
+    context.terminal_width = 100
+    page = f"## `{path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
+    pages = [page]
+    if isinstance(command, click.Group) and path != "clara":
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            pages += command_pages(child, f"{path} {name}")
+    return pages
+
+
+def all_commands() -> str:
+    pages = command_pages(main, "clara")
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        pages += command_pages(command, f"clara {name}")
+    return "# Commands\n\nMade from `clara --help`; a test keeps it so.\n\n" + "\n".join(pages)
+
+
+def test_commands_page_is_what_the_commands_say() -> None:
+    page, text = ROOT / "docs" / "commands.md", all_commands()
+    if os.environ.get("CLARA_REGENERATE"):
+        page.write_text(text)
+    assert page.read_text() == text, "run the test with CLARA_REGENERATE=1"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = [link for link in LINK.findall(document.read_text()) if not link.startswith(("http", "mailto"))]
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert not missing
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    wanted = set(re.findall(r"`?make ([a-z-]+)`?", (ROOT / "README.md").read_text()))
+    for target in wanted - {"up"}:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, timeout=60, check=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_in_the_text_exist(document: Path) -> None:
+    for line in re.findall(r"^(?:\.venv/bin/)?clara ([a-z-]+)", document.read_text(), re.MULTILINE):
+        assert line in COMMANDS
