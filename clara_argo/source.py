@@ -9,7 +9,7 @@ because it costs more than the rest of `clara --help`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -18,6 +18,7 @@ from clara_argo.errors import DefinitionError, Finding, Level, NotFound
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
+MAX_COMPARED = 20_000  # words compared for "did you mean", per text
 MAX_ALIASED = 10_000  # values that aliases stand for, all together
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int", "float", "bool", "null")} | {"!"}
 
@@ -108,6 +109,7 @@ class Findings:
     def __init__(self, source: str = "", *, strict: bool = False) -> None:
         self.source, self.strict = source, strict
         self._all: list[Finding] = []
+        self._compared = 0
 
     def error(self, code: str, message: str, at: object = None, hint: str = "") -> None:
         """`at` is whatever knows its place: a Text, List, Map; anything else stands for the file."""
@@ -121,6 +123,13 @@ class Findings:
 
     def extend(self, findings: Iterable[Finding]) -> None:
         self._all += findings
+
+    def did_you_mean(self, word: str, known: Collection[str], otherwise: str = "") -> str:
+        """The function of that name, bounded: ten thousand unknown words meet not each of ten thousand known ones."""
+        if self._compared > MAX_COMPARED:
+            return otherwise
+        self._compared += len(known)
+        return did_you_mean(word, known, otherwise)
 
     def _add(self, level: Level, code: str, message: str, at: object, hint: str) -> None:
         line, column = getattr(at, "line", 0), getattr(at, "column", 0)

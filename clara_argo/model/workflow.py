@@ -58,9 +58,9 @@ class StageSpec:
     study: bool = False  # also gets the payload's DICOM
     publish: bool = False
     resources: Resources = Resources()
-    env: Mapping[str, str] = field(default=EMPTY)
+    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     models: tuple[str, ...] = ()
-    extra: Mapping[str, str] = field(default=EMPTY)  # unknown keys, kept as written
+    extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # unknown keys, kept as written
     folder: Path | None = None  # where its code is; None = only an image
 
     @property
@@ -93,4 +93,4 @@ class Workflow:
     stages: tuple[StageSpec, ...] = ()  # defined in the same file (early-access dialect)
     dialect: str = "native"  # or "early-access"
     source: str = ""  # the file's name, for messages
-    extra: Mapping[str, str] = field(default=EMPTY)
+    extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)
