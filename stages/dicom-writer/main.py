@@ -1,0 +1,100 @@
+"""Write every volume of the input as DICOM objects of the study it came from. What is written: README.md."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+
+import clara_driver
+import numpy as np
+import pydicom.config
+from clara_driver import volume
+
+import derived
+import grid
+import labels
+import seg
+import sidecar
+import source
+from identity import Provenance
+from refusal import Refused
+from sidecar import Sidecar
+from source import Instance
+
+
+def main() -> None:
+    options = _arguments()
+    _quiet()
+    with clara_driver.stage() as stage:
+        try:
+            if stage.study is None or not stage.study.is_dir():
+                raise Refused("E_NO_STUDY", "no study folder", "say study: true in the stage.yaml of this stage")
+            paths = volume.find(stage.input)
+            if not paths:
+                raise Refused("E_NO_VOLUME", "the input holds no .mhd file", "check what the stage before it writes")
+            study = source.scan(stage.study)
+            provenance = Provenance(stage.workflow_digest, stage.name)
+            for done, path in enumerate(paths, 1):
+                made = write(path, study, stage.output, provenance, options)
+                stage.log(f"volume {done} of {len(paths)}: {', '.join(one.name for one in made)}")
+                stage.progress(done, len(paths))
+        except Refused as refused:
+            raise clara_driver.FinalFailure(str(refused)) from refused
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--labels-as", choices=("seg", "series", "both"), default="seg")
+    parser.add_argument("--images-as", choices=("series",), default="series")
+    return parser.parse_args()
+
+
+def _quiet() -> None:
+    """pydicom quotes odd values, which may be a patient's: they are copied as they are, and not talked about."""
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def write(
+    path: Path, study: dict[str, list[Instance]], output: Path, provenance: Provenance, options: argparse.Namespace
+) -> list[Path]:
+    """Write one volume; returns the files and folders made."""
+    try:
+        header = volume.read_header(path)
+    except (volume.VolumeError, OSError) as error:
+        raise Refused("E_VOLUME", str(error), "write MetaImage, as clara_driver.volume does") from error
+    said = sidecar.of(path, header.element)
+    instances = source.choose(study, said.series, said.study, said.planes)
+    placement = grid.place(header, source.planes(instances, said.planes))
+    whole = source.read(placement.planes[0].instance.path)
+    voxels, digest = _voxels(path)
+    on_source = placement.view(voxels)
+    made = []
+    if said.kind == "labels" and options.labels_as in ("seg", "both"):
+        found = labels.values_by_slice(on_source)
+        segments = said.segments or labels.unnamed(found)
+        frames = labels.frames(found, segments)
+        made.append(seg.write(output, on_source, frames, segments, placement, said, whole, provenance, digest))
+    if said.kind == "image" or options.labels_as in ("series", "both"):
+        made.append(derived.write(output, on_source, placement, said, whole, provenance, digest))
+    return made
+
+
+def _voxels(path: Path) -> tuple[np.ndarray, str]:
+    """Voxels [k, j, i] and the digest of all that decides what they are."""
+    try:
+        header, data = volume.read(path)
+    except (volume.VolumeError, OSError, MemoryError) as error:
+        raise Refused("E_VOLUME", str(error) or f"{path.name}: too large for the memory", "write it again") from error
+    digest = hashlib.sha256(repr(header._replace(data_file="")).encode())
+    digest.update(data)
+    return np.frombuffer(data, header.dtype).reshape(header.size[::-1]), digest.hexdigest()
+
+
+if __name__ == "__main__":
+    main()
