@@ -1,0 +1,323 @@
+"""The early-access values.yaml of Clara Deploy (2019) -> Workflows and stage definitions, as its article prints it.
+
+As printed, such a file is no YAML or does not mean what it shows. Two repairs, each a warning with its place and an
+error under `--strict`:
+R1  keys beside a stage's name (`mount`, `stageName`, …) belong to that stage;
+R2  a line with nothing but a UUID is the id of the workflow below it, whatever the indent.
+The text is taken apart by lines: stage blocks between `##BEGIN_x##` and `##END_x##`, workflow blocks below an id line,
+and the rest; each is read as YAML by itself. A third repair, R7, is the graph's: a folder read without its lock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from clara_argo.errors import DefinitionError
+from clara_argo.formats import native, stage
+from clara_argo.formats.fields import Fields, empty, short
+from clara_argo.model.workflow import StageSpec, Workflow
+from clara_argo.source import Findings, List, Map, Node, Text, documents
+
+UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
+ID_LINE = re.compile(rf"(\s*(?:-\s+)?)([\"']?)({UUID})\2\s*(:?)\s*(?:#.*)?")
+MARKER = re.compile(r"(\s*)##(BEGIN|END)_(\S+?)##\s*")
+ALMOST_MARKER = re.compile(r"\s*#+\s*(BEGIN|END)_")
+SECTION = re.compile(r"\s*(stages|workflows)\s*:\s*(#.*)?")
+NO_CONTENT = re.compile(r"\s*(#.*)?")
+KEYS = frozenset({"name", "stages", "waitLocks", "ioFolders", "args"})
+LOCK_SEPARATORS = ",; "
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Lines of the file that belong together; `start` counts from 0, `name` is a stage or an id."""
+
+    name: Text
+    start: int
+    lines: tuple[str, ...]
+    bare: bool = False  # an id line without its colon
+
+
+def looks_like(text: str) -> bool:
+    """Whether a text has a marker, or a line that holds only an id."""
+    before = ""
+    for line in text.splitlines():
+        if MARKER.fullmatch(line) or (ID_LINE.fullmatch(line) and not before.rstrip().endswith("id:")):
+            return True
+        before = line if line.strip() else before
+    return False
+
+
+def read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...]]:
+    """Every workflow and stage definition of a file. Raises DefinitionError when a part is not YAML."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    _tabs(lines, findings)
+    stage_blocks = _cut_stages(lines, findings)
+    workflow_blocks = _cut_workflows(lines, findings)
+    specs = [spec for block in stage_blocks for spec in _marked_stage(block, findings)]
+    parts: list[tuple[Text, Node]] = [(block.name, _workflow_node(block, findings)) for block in workflow_blocks]
+    for document in documents("\n".join(lines), findings.source):
+        rest = _Rest(document, findings)
+        specs += rest.stages()
+        parts += rest.workflows()
+    stages = _unique(specs, findings)
+    workflows = tuple(_workflow(identity, node, stages, findings) for identity, node in parts)
+    return workflows, stages
+
+
+def _tabs(lines: list[str], findings: Findings) -> None:
+    for number, line in enumerate(lines, 1):
+        indent = line[: len(line) - len(line.lstrip())]
+        if "\t" in indent and line.strip():
+            place = _place(findings, "", number, indent.index("\t") + 1)
+            findings.error("tab", "a tab where YAML wants blanks", place, "indent with blanks")
+    findings.check()
+
+
+def _place(findings: Findings, value: str, line: int, column: int) -> Text:
+    return Text(value, findings.source, line, column)
+
+
+# lines -> blocks
+
+
+def _cut_stages(lines: list[str], findings: Findings) -> list[_Block]:
+    """Take the marked blocks out of `lines`, leaving empty lines."""
+    blocks: list[_Block] = []
+    opened: Text | None = None
+    for number, line in enumerate(lines):
+        found = MARKER.fullmatch(line)
+        if found is None:
+            if ALMOST_MARKER.match(line):
+                place = _place(findings, "", number + 1, len(line) - len(line.lstrip()) + 1)
+                hint = "write ##BEGIN_name## or ##END_name##"
+                findings.error("marker", f"{short(line.strip())} is not a whole marker", place, hint)
+            continue
+        name = _place(findings, found[3], number + 1, len(found[1]) + 1)
+        opened = _marker(name, found[2], opened, lines, blocks, findings)
+    if opened is not None:
+        _unpaired(opened, "END", findings)
+    for block in blocks:
+        lines[block.start - 1 : block.start + len(block.lines) + 1] = [""] * (len(block.lines) + 2)
+    return blocks
+
+
+def _marker(
+    name: Text, word: str, opened: Text | None, lines: list[str], blocks: list[_Block], findings: Findings
+) -> Text | None:
+    """One marker line; returns the BEGIN that is open after it."""
+    if word == "BEGIN":
+        if opened is not None:
+            _unpaired(opened, "END", findings)
+        return name
+    if opened is None:
+        _unpaired(name, "BEGIN", findings)
+        return None
+    if name != opened:
+        message = f"##BEGIN_{opened}## in line {opened.line} ends with ##END_{name}##"
+        findings.error("marker", message, name, f"write ##END_{opened}##")
+    blocks.append(_Block(opened, opened.line, tuple(lines[opened.line : name.line - 1])))
+    return None
+
+
+def _unpaired(name: Text, missing: str, findings: Findings) -> None:
+    have = "BEGIN" if missing == "END" else "END"
+    message = f"##{have}_{name}## has no ##{missing}_{name}##"
+    findings.error("marker", message, name, f"add ##{missing}_{name}## {'after' if missing == 'END' else 'before'} it")
+
+
+def _cut_workflows(lines: list[str], findings: Findings) -> list[_Block]:
+    """Take the workflow blocks (an id line and what stands below it) out of `lines`, leaving empty lines."""
+    blocks, number = [], 0
+    while number < len(lines):
+        found = ID_LINE.fullmatch(lines[number])
+        number += 1
+        if found is None:
+            continue
+        end = _end(lines, number)
+        name = _place(findings, found[3], number, len(found[1]) + len(found[2]) + 1)
+        blocks.append(_Block(name, number, tuple(lines[number:end]), bare=not found[4]))
+        lines[number - 1 : end] = [""] * (end - number + 1)
+        number = end
+    return blocks
+
+
+def _end(lines: list[str], start: int) -> int:
+    """Where a workflow block ends: at the next id, at a line indented less than its first key, or at a section."""
+    indent: int | None = None
+    for number in range(start, len(lines)):
+        line = lines[number]
+        if NO_CONTENT.fullmatch(line):
+            continue
+        here = len(line) - len(line.lstrip())
+        indent = here if indent is None else indent
+        if here < indent or ID_LINE.fullmatch(line) or (here == indent and _begins_section(lines, number)):
+            return number
+    return len(lines)
+
+
+def _begins_section(lines: list[str], number: int) -> bool:
+    """A `stages:` or `workflows:` line with no list below it is a section of the file, not a key of a workflow."""
+    if not SECTION.fullmatch(lines[number]):
+        return False
+    below = next((line for line in lines[number + 1 :] if not NO_CONTENT.fullmatch(line)), "")
+    return not below.lstrip().startswith("-") or bool(ID_LINE.fullmatch(below))
+
+
+# blocks -> nodes
+
+
+def _parse(block: _Block, findings: Findings) -> Node | None:
+    """The YAML of a block, with the places of the file."""
+    try:
+        nodes = documents("\n".join(block.lines), findings.source, line=block.start + 1)
+    except DefinitionError as error:
+        findings.extend(error.findings)
+        return None
+    if len(nodes) > 1:
+        findings.error("documents", f"{short(block.name)} holds more than one document", block.name, "remove '---'")
+    return nodes[0] if nodes else Text("", findings.source, block.name.line, block.name.column)
+
+
+def _marked_stage(block: _Block, findings: Findings) -> list[StageSpec]:
+    node = _parse(block, findings)
+    if node is None:
+        return []
+    if not isinstance(node, Map):
+        message = f"the block ##BEGIN_{block.name}## holds no stage"
+        findings.error("marker", message, block.name, f"write '{block.name}:' and its keys")
+        return []
+    if block.name not in node:
+        inside = [key for key in node if key not in stage.KEYS]
+        message = f"the block ##BEGIN_{block.name}## holds " + (
+            f"stage {short(inside[0])}" if inside else "no stage name"
+        )
+        hint = "write the same name in both" if inside else f"write '{block.name}:' first"
+        findings.error("marker", message, inside[0] if inside else block.name, hint)
+        return []
+    return [_hoisted(node, node.key(block.name), findings)]
+
+
+def _hoisted(node: Map, name: Text, findings: Findings) -> StageSpec:
+    """R1: a stage whose keys stand below its name, beside it, or both."""
+    below = node[name]
+    beside = [key for key in node if key != name]
+    if not beside:
+        return stage.spec(below, name, findings)
+    if not isinstance(below, Map) and not empty(below):
+        return stage.spec(below, name, findings)
+    keys = ", ".join(beside[:4]) + (", …" if len(beside) > 4 else "")
+    message = f"the keys beside {name!r} were taken as its own: {keys}"
+    findings.warning("R1", message, beside[0], f"indent them below '{name}:'")
+    inner = below if isinstance(below, Map) else Map()
+    for key in beside:
+        if key in inner:
+            message = f"the key {key!r} of stage {name!r} stands below and beside its name"
+            findings.error("duplicate-key", message, key, "keep one of the two")
+    pairs = [(key, inner[key]) for key in inner] + [(key, node[key]) for key in beside if key not in inner]
+    return stage.spec(Map(pairs, below.source, below.line, below.column), name, findings)
+
+
+def _workflow_node(block: _Block, findings: Findings) -> Node:
+    place = block.name
+    node = _parse(block, findings)
+    first = next(iter(node), None) if isinstance(node, Map) else None
+    shallow = isinstance(first, Text) and first.column <= place.column
+    if block.bare or shallow:
+        what = "stands alone in its line" if block.bare else "has its keys beside it"
+        message = f"the id {place} {what}; it was taken as the id of the workflow below it"
+        findings.warning("R2", message, place, f"write '{place}:' and indent its keys below it")
+    if node is None or (isinstance(node, Text) and node == ""):
+        if node is not None:
+            findings.error(
+                "no-workflow", f"nothing stands below the id {place}", place, "add name, stages, waitLocks, …"
+            )
+        return Map((), place.source, place.line, place.column)
+    return node
+
+
+class _Rest:
+    """What is left of the file without its marked and repaired blocks: plain YAML."""
+
+    def __init__(self, document: Node, findings: Findings) -> None:
+        self.findings = findings
+        self.fields = Fields(document, findings, "the file")
+
+    def stages(self) -> list[StageSpec]:
+        """Stage definitions without markers."""
+        node = self.fields.node.get("stages")
+        if not isinstance(node, Map):
+            return []
+        names = [key for key in node if key not in stage.KEYS]
+        beside = [key for key in node if key in stage.KEYS]
+        if beside and len(names) == 1:
+            return [_hoisted(node, names[0], self.findings)]
+        if beside:
+            hint = f"indent them, or put each stage between ##BEGIN_x## and ##END_x##; stages: {', '.join(names)}"
+            self.findings.error("R1", "cannot tell whose keys these are", beside[0], hint)
+        return [stage.spec(node[name], name, self.findings) for name in names]
+
+    def workflows(self) -> list[tuple[Text, Node]]:
+        """Workflows that are plain YAML: ids as keys below `workflows:`, a list of mappings, or the file itself."""
+        node = self.fields.node.get("workflows", Text())
+        if self.fields.node.get("ioFolders") is not None and isinstance(self.fields.node.get("stages"), List):
+            return [(self._identity(self.fields.node), _without_id(self.fields.node))]
+        self.fields.unknown({"stages", "workflows"})
+        if isinstance(node, Map):
+            return [(node.key(key), node[key]) for key in node]
+        if isinstance(node, Text):
+            if node:
+                self.fields.wrong("workflows", "must hold workflows, not a text", "write '<id>:' lines below it")
+            return []
+        return [(self._identity(item), _without_id(item)) for item in node]
+
+    def _identity(self, node: Node) -> Text:
+        identity = Fields(node, self.findings, "the workflow").required("id", "uuidgen makes one")
+        return identity if isinstance(identity, Text) else Text(identity, node.source, node.line, node.column)
+
+
+def _without_id(node: Node) -> Node:
+    if not isinstance(node, Map):
+        return node
+    pairs = [(key, node[key]) for key in node if key != "id"]
+    return Map(pairs, node.source, node.line, node.column)
+
+
+# nodes -> values
+
+
+def _unique(specs: Iterable[StageSpec], findings: Findings) -> tuple[StageSpec, ...]:
+    found: dict[str, StageSpec] = {}
+    for spec in specs:
+        if spec.name in found:
+            findings.error("duplicate-stage", f"stage {short(spec.name)} is defined twice", spec.name, "remove one")
+        found.setdefault(spec.name, spec)
+    return tuple(found.values())
+
+
+def _workflow(identity: Text, node: Node, stages: tuple[StageSpec, ...], findings: Findings) -> Workflow:
+    fields = Fields(node, findings, f"workflow {short(identity)}")
+    extra = fields.unknown(KEYS)
+    _short_args(fields)
+    steps, results = native.parallel(fields, separators=LOCK_SEPARATORS, pad_args=True)
+    return Workflow(
+        id=identity,
+        name=fields.required("name"),
+        steps=steps,
+        results=results,
+        stages=stages,
+        dialect="early-access",
+        source=findings.source,
+        extra=MappingProxyType(extra),
+    )
+
+
+def _short_args(fields: Fields) -> None:
+    """The old dialect filled up a list of arguments that is missing or too short."""
+    have, wanted = len(fields.nodes("args")), len(fields.nodes("stages"))
+    if have < wanted:
+        message = f"'args' of {fields.what} has {have} entries, not {wanted}; the others have no arguments"
+        fields.findings.warning("args-short", message, fields.at("args"), 'add "" for each stage without arguments')

@@ -1,0 +1,130 @@
+"""Any workflow file -> Workflows: decides the dialect by what the file holds, never by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from clara_argo.errors import Finding
+from clara_argo.formats import clara_wf, native
+from clara_argo.formats.fields import short
+from clara_argo.model.workflow import StageSpec, Workflow
+from clara_argo.source import Findings, List, Map, Node, decode, documents
+
+LATER = "files of this kind are read by a later version; write the workflow as 'clara init' shows it"
+CHECK = "clara adapter check --config FILE"
+STRONG = frozenset({"stages", "waitLocks", "ioFolders"})  # keys that only a workflow has
+
+
+def _has(*keys: str) -> Callable[[Map], bool]:
+    return lambda top: set(keys) <= set(top)
+
+
+def _mapped(top: Map) -> bool:
+    """The `workflows` of an adapter configuration: what each AE title runs."""
+    items = top.get("workflows")
+    return isinstance(items, List) and any(isinstance(item, Map) and "clara-ae-title" in item for item in items)
+
+
+def _monai(top: Map) -> bool:
+    inner = top.get("workflow", top)
+    return isinstance(inner, Map) and {"informatics_gateway", "tasks"} <= set(inner)
+
+
+# Files that are something else, told by their keys: what they are, and what to do with them.
+OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
+    (_has("routes"), "an adapter configuration", CHECK),
+    (_mapped, "an adapter configuration (dicom-server-config.yaml)", CHECK),
+    (_has("dicom"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
+    (_has("ae-titles"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
+    (_has("pipeline-mappings"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
+    (_has("DicomAdapter"), "the JSON configuration of a Clara DICOM adapter", LATER),
+    (_has("InformaticsGateway"), "the configuration of a MONAI gateway", LATER),
+    (_has("api-version", "operators"), "a Clara pipeline of operators", LATER),
+    (_monai, "a MONAI Deploy workflow", LATER),
+    (_has("command", "input", "output"), "the manifest of a MAP", LATER),
+    (_has("applicationRoot"), "the manifest of a MAP", LATER),
+    (_has("application-root"), "the manifest of a MAP", LATER),
+    (_has("rules", "targets", "modules"), "a mercure configuration", LATER),
+    (_has("stageName"), "a stage definition", "name the file of the workflow that uses it"),
+    (_has("image"), "a stage definition", "name the file of the workflow that uses it"),
+)
+
+
+def workflows(
+    text: str | bytes, source: str = "<text>", *, strict: bool = False
+) -> tuple[tuple[Workflow, ...], tuple[Finding, ...]]:
+    """Every workflow of a file, and warnings. Raises DefinitionError with every finding."""
+    findings = Findings(source, strict=strict)
+    found = collect(text, findings)
+    return found, findings.check()
+
+
+def collect(text: str | bytes, findings: Findings) -> tuple[Workflow, ...]:
+    """Every workflow of a file, as far as it can be read: what is wrong is in `findings` afterwards.
+
+    Raises DefinitionError only for what is not YAML, or not a workflow file.
+    """
+    text = decode(text, findings.source)
+    found, stages, nodes = _read(text, findings)
+    _distinct(found, findings)
+    if not found and not findings.failed:
+        if not stages:
+            findings.error(
+                "no-workflow", "the file holds no workflow", _first(nodes), "add id, name, stages, ioFolders"
+            )
+            findings.check()
+        names = ", ".join(spec.name for spec in stages)
+        findings.notice("no-workflow", f"the file holds stage definitions only: {names}", stages[0].name)
+    return found
+
+
+def _read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...], tuple[Node, ...]]:
+    if clara_wf.looks_like(text):
+        return *clara_wf.read(text, findings), ()
+    nodes = documents(text, findings.source)
+    top = next((node for node in nodes if isinstance(node, Map)), None)
+    if top is not None and _early(top):
+        return *clara_wf.read(text, findings), nodes
+    _refuse_others(top, nodes, findings)
+    return native.read(nodes, findings), (), nodes
+
+
+def _early(top: Map) -> bool:
+    return isinstance(top.get("stages"), Map) or isinstance(top.get("workflows"), Map)
+
+
+def _refuse_others(top: Map | None, nodes: tuple[Node, ...], findings: Findings) -> None:
+    if top is not None and STRONG & set(top):
+        return
+    for is_other, name, hint in OTHERS:
+        if top is not None and is_other(top):
+            findings.error("dialect", f"this is {name}, not a workflow", top, hint)
+            findings.check()
+    if top is not None and {"id", "name", "workflows"} & set(top):
+        return
+    hint = "a workflow has id, name, stages, waitLocks, ioFolders, args, or ##BEGIN_x## markers, or a line with an id"
+    what = "no workflow that is known here" if nodes else "empty"
+    findings.error("dialect", f"the file is {what}", _first(nodes), hint)
+    findings.check()
+
+
+def _first(nodes: Iterable[Node]) -> Node | None:
+    return next(iter(nodes), None)
+
+
+def _distinct(found: tuple[Workflow, ...], findings: Findings) -> None:
+    """Two workflows of a file differ in id and in name."""
+    ids: dict[str, Workflow] = {}
+    names: dict[str, Workflow] = {}
+    for workflow in found:
+        if workflow.id and ids.setdefault(same_id(workflow.id), workflow) is not workflow:
+            message = f"the id {short(workflow.id)} stands for two workflows"
+            findings.error("duplicate-id", message, workflow.id, "give one another id: uuidgen makes one")
+        if workflow.name and names.setdefault(workflow.name.lower(), workflow) is not workflow:
+            message = f"the name {short(workflow.name)} stands for two workflows"
+            findings.error("duplicate-name", message, workflow.name, "give one another name")
+
+
+def same_id(identity: str) -> str:
+    """Ids are compared without dashes and case: early access prints 36 characters, later versions 32."""
+    return identity.replace("-", "").lower()

@@ -1,0 +1,148 @@
+"""A stage definition -> StageSpec: `stages/<name>/stage.yaml`, or the block of an early-access values.yaml.
+
+The keys are those of the article's chart block and ours beside them; what is left out has the article's defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import MappingProxyType
+
+from clara_argo.formats.fields import Fields, as_text, short
+from clara_argo.model.workflow import Image, Resources, StageSpec
+from clara_argo.source import Findings, Map, Node, Text, parse
+from clara_driver import contract
+
+KEYS = frozenset({
+    "stageName", "image", "command", "mount", "appDir", "inputLock", "inputs", "logName", "outputs", "lockDir",
+    "lockName", "timeout", "retries", "study", "publish", "resources", "env", "models",
+})  # fmt: skip
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OURS = frozenset(value for name, value in vars(contract).items() if name.isupper() and str(value).startswith("CLARA_"))
+CPU = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?|[0-9]{1,9}m")  # cores, or thousandths of one
+MEMORY = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?([KMGTPE]i|[kMGTPE]|[eE][0-9]{1,2})?")  # bytes, Kubernetes suffixes
+FILE_NAME = re.compile(r"[^/\0]{1,255}")
+FOLDER = re.compile(r"[^/\0]+(/[^/\0]+)*")
+MAX_SECONDS = 30 * 86400
+
+
+def read(text: str | bytes, source: str, folder: Path, findings: Findings) -> StageSpec:
+    """The stage.yaml of a stage folder; the folder gives the name. Raises DefinitionError for what is no YAML."""
+    return spec(parse(text, source), folder.name, findings, folder=folder)
+
+
+def spec(node: Node, name: str, findings: Findings, folder: Path | None = None) -> StageSpec:
+    """The definition of stage `name`. What is wrong is reported and replaced by its default."""
+    what = f"stage {short(name)}"
+    fields = Fields(node, findings, what)
+    written = fields.text("stageName", name)
+    if written != name:
+        where = "folder" if folder else "block"
+        message = f"stageName {short(written)} is not the name of its {where}, {short(name)}"
+        findings.error("stage-name", message, fields.at("stageName"), f"write stageName: {name}")
+    mount = fields.fields("mount")
+    return StageSpec(
+        name=name,
+        image=_image(fields, findings, what),
+        command=_command(fields),
+        app_dir=_absolute(fields, "appDir", "/app"),
+        inputs=_below(fields, "inputs", "input"),
+        outputs=_below(fields, "outputs", "output"),
+        input_lock=_absolute(fields, "inputLock", "/app/locks/input.lock"),
+        lock_dir=_absolute(fields, "lockDir", "/app/locks"),
+        lock_name=_file_name(fields, "lockName"),
+        log_name=fields.text("logName"),
+        mount_in=mount.fields("in").text("name", "input"),
+        mount_out=mount.fields("out").text("name", "output"),
+        timeout=fields.whole("timeout", 300, least=1, most=MAX_SECONDS),
+        retries=fields.whole("retries", 2, least=0, most=100),
+        study=fields.flag("study"),
+        publish=fields.flag("publish"),
+        resources=_resources(fields),
+        env=MappingProxyType(_env(fields)),
+        models=fields.texts("models"),
+        extra=MappingProxyType(fields.unknown(KEYS)),
+        folder=folder,
+    )
+
+
+def _image(fields: Fields, findings: Findings, what: str) -> Image:
+    node = fields.get("image")
+    if isinstance(node, Text):
+        repository, _, digest = node.partition("@")
+        repository, colon, tag = (
+            repository.rpartition(":") if ":" in repository.rpartition("/")[2] else (repository, "", "")
+        )
+        return Image(repository=repository, tag=tag if colon else "", digest=digest)
+    image = fields.fields("image")
+    image.unknown({"repository", "tag", "digest"})
+    tag, digest, repository = image.text("tag"), image.text("digest"), image.text("repository")
+    if tag and digest:
+        findings.error("image", f"the image of {what} has a tag and a digest", image.node, "keep one of the two")
+    if (tag or digest) and not repository:
+        findings.error("image", f"the image of {what} has no repository", image.node, "add 'repository: …'")
+    return Image(repository=repository, tag=tag, digest=digest)
+
+
+def _command(fields: Fields) -> tuple[str, ...]:
+    command = fields.texts("command")
+    if fields.get("command") is not None and command and not command[0]:
+        fields.wrong("command", "begins with an empty text", "name the program first")
+    if "command" in fields and fields.at("command") != "" and not command:
+        fields.wrong("command", "must be a list of at least one text", "write command: [python3, main.py]")
+    return command
+
+
+def _absolute(fields: Fields, key: str, default: str) -> str:
+    path = fields.text(key, default)
+    if not path.startswith("/") or ".." in path.split("/"):
+        fields.wrong(key, f"must be an absolute path, not {short(path)}")
+        return default
+    return path
+
+
+def _below(fields: Fields, key: str, default: str) -> str:
+    path = fields.text(key, default)
+    if not FOLDER.fullmatch(path) or {"..", "."} & set(path.split("/")):
+        fields.wrong(key, f"must be a folder below appDir, not {short(path)}")
+        return default
+    return path
+
+
+def _file_name(fields: Fields, key: str) -> str:
+    name = fields.text(key)
+    if name and (not FILE_NAME.fullmatch(name) or name in (".", "..")):
+        fields.wrong(key, f"must be a file name, not {short(name)}")
+        return ""
+    return name
+
+
+def _resources(fields: Fields) -> Resources:
+    asked = fields.fields("resources")
+    asked.unknown({"cpu", "memory", "gpu"})
+    cpu, memory = asked.text("cpu"), asked.text("memory")
+    if cpu and not (CPU.fullmatch(cpu) and re.search("[1-9]", cpu)):
+        asked.wrong("cpu", f"must be cores above 0, not {short(cpu)}", "for example 2, 0.5 or 500m")
+    if memory and not (MEMORY.fullmatch(memory) and re.search("[1-9]", memory)):
+        asked.wrong("memory", f"must be an amount of memory above 0, not {short(memory)}", "for example 4Gi or 512Mi")
+    return Resources(cpu=cpu, memory=memory, gpu=asked.whole("gpu", 0, least=0, most=64))
+
+
+def _env(fields: Fields) -> dict[str, str]:
+    env = fields.fields("env")
+    for name in env.node:
+        if not ENV_NAME.fullmatch(name):
+            message = f"{short(name)} cannot be the name of a variable in {env.what}"
+            env.findings.error("env", message, name, "use letters, digits and _, no digit first")
+        elif name in OURS:
+            message = f"{env.what} sets {name}, which is part of the contract with the stage"
+            env.findings.error("env", message, name, "remove it: clara sets it")
+        elif not isinstance(env.node[name], Text):
+            env.wrong(name, "must be a text", "quote it")
+    return {str(name): as_text(env.node[name]) for name in env.node}
+
+
+def is_stage(node: Node) -> bool:
+    """Whether a mapping has a key of a stage definition."""
+    return isinstance(node, Map) and any(key in KEYS for key in node)

@@ -1,0 +1,267 @@
+"""The folders of a user's project: its root, its stages and workflows, and those that are shipped.
+
+The root is the nearest ancestor of a file that holds `clara.yaml`, else the file's own folder. A stage is the folder
+`stages/<name>` with a `stage.yaml`, in the project first, then among the shipped ones. Knows no dialect: `formats`
+reads the files, `graph` says what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from clara_argo import shipped, source
+from clara_argo.errors import DefinitionError, Finding, Level, NotFound, UsageError
+from clara_argo.formats import load, stage
+from clara_argo.graph import Graph
+from clara_argo.model.workflow import StageSpec, Workflow
+from clara_argo.source import Findings, did_you_mean
+
+MARKER = "clara.yaml"
+STAGE_FILE = "stage.yaml"
+# Findings that say nothing more once the file is known to have lists of unequal length, or to lack an id.
+CONSEQUENCES = {"missing-lock", "R7", "unused", "no-result", "no-stages"}
+
+
+def find_root(path: Path) -> Path:
+    """The project that a file or folder belongs to."""
+    path = path.resolve()
+    start = path if path.is_dir() else path.parent
+    return next((folder for folder in (start, *start.parents) if (folder / MARKER).is_file()), start)
+
+
+class Stages(Mapping[str, StageSpec]):
+    """The stages of a project and the shipped ones, read when asked for. `findings`: warnings of those that were."""
+
+    def __init__(self, root: Path, *, strict: bool = False) -> None:
+        self.root, self.strict = root, strict
+        self._folders = _stage_folders(shipped.folder("stages")) | _stage_folders(root / "stages")
+        self._read: dict[str, StageSpec] = {}
+        self._findings: dict[str, tuple[Finding, ...]] = {}
+
+    def __getitem__(self, name: str) -> StageSpec:
+        """Raises KeyError for a stage that is nowhere, DefinitionError for one whose definition is wrong."""
+        if name not in self._read:
+            folder = self._folders[name]
+            path = folder / STAGE_FILE
+            findings = Findings(_shown(path), strict=self.strict)
+            spec = stage.read(source.read(path), findings.source, folder, findings)
+            self._findings[name] = findings.check()
+            self._read[name] = spec
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._folders))
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._folders
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for found in self._findings.values() for finding in found)
+
+
+def _stage_folders(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{STAGE_FILE}"))}
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the user is, when it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def stage_specs(root: Path, *, strict: bool = False) -> Stages:
+    """Every stage that a workflow of this project may use."""
+    return Stages(root, strict=strict)
+
+
+class _Known(Mapping[str, StageSpec]):
+    """The stages that one workflow may use: those defined in its own file go before those of the folders."""
+
+    def __init__(self, workflow: Workflow, stages: Stages, findings: Findings) -> None:
+        self.own = {spec.name: spec for spec in workflow.stages}
+        self.stages, self.findings = stages, findings
+
+    def __getitem__(self, name: str) -> StageSpec:
+        own = self.own.get(name)
+        return self._with_program(own) if own else self.stages[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.own
+        yield from (name for name in self.stages if name not in self.own)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.own or name in self.stages
+
+    def _with_program(self, spec: StageSpec) -> StageSpec:
+        """A block of an early-access file names only an image; a bare name stands for a stage folder of that name."""
+        name = spec.image.repository or spec.name
+        if spec.command or name not in self.stages:
+            return spec
+        program = self.stages[name]
+        where = _shown(program.folder) if program.folder else name
+        self.findings.notice("shipped-stage", f"stage {spec.name!r} is the one in {where}", spec.name)
+        return replace(
+            program, name=spec.name, app_dir=spec.app_dir, inputs=spec.inputs, outputs=spec.outputs,
+            input_lock=spec.input_lock, lock_dir=spec.lock_dir, lock_name=spec.lock_name, log_name=spec.log_name,
+            mount_in=spec.mount_in, mount_out=spec.mount_out, timeout=spec.timeout, extra=spec.extra,
+        )  # fmt: skip
+
+
+def graph(path: Path, *, name: str | None = None, strict: bool = False) -> Graph:
+    """The workflow of a file; one with several needs `name`, a name or an id.
+
+    Raises DefinitionError with every finding, NotFound, or UsageError that lists the workflows of the file.
+    """
+    findings = Findings(str(path), strict=strict)
+    workflows = load.collect(source.read(path), findings)
+    chosen = _choose(workflows, name, str(path)) if workflows else None
+    if chosen is None:
+        findings.check()
+        raise NotFound(f"{path}: the file holds stage definitions, but no workflow")
+    return _resolve(chosen, Stages(find_root(path), strict=strict), findings)
+
+
+def _choose(workflows: tuple[Workflow, ...], name: str | None, where: str) -> Workflow:
+    if name is None and len(workflows) == 1:
+        return workflows[0]
+    names = ", ".join(str(workflow.name or workflow.id) for workflow in workflows)
+    if name is None:
+        raise UsageError(f"{where} holds several workflows: {names}; say which with --workflow NAME")
+    for workflow in workflows:
+        if is_called(workflow, name):
+            return workflow
+    hint = did_you_mean(name, [workflow.name for workflow in workflows], f"it holds {names}")
+    raise NotFound(f"{where}: no workflow {name!r}; {hint}")
+
+
+def is_called(workflow: Workflow, name_or_id: str) -> bool:
+    """Whether a workflow has this name, or this id with or without dashes."""
+    return workflow.name == name_or_id or load.same_id(workflow.id) == load.same_id(name_or_id)
+
+
+def _resolve(workflow: Workflow, stages: Stages, findings: Findings) -> Graph:
+    """The graph of one workflow of a file; raises with what was found in the file and in the graph."""
+    found, result = _graph(workflow, stages, findings)
+    findings.extend(found)
+    everything = findings.check()
+    assert result is not None  # no error was found, so there is a graph
+    return replace(result, findings=everything)
+
+
+def _graph(workflow: Workflow, stages: Stages, findings: Findings) -> tuple[tuple[Finding, ...], Graph | None]:
+    """What the graph and the stages' definitions say, and the graph when there is one."""
+    notes = Findings(findings.source, strict=findings.strict)
+    broken = findings.failed
+    result: Graph | None = None
+    try:
+        result = Graph.of(workflow, _Known(workflow, stages, notes), strict=findings.strict)
+        found = result.findings
+    except DefinitionError as error:
+        found = error.findings
+    if broken:
+        found = tuple(finding for finding in found if finding.line and finding.code not in CONSEQUENCES)
+    return (*found, *notes.all, *stages.findings), result
+
+
+def check(path: Path, *, strict: bool = False) -> tuple[Finding, ...]:
+    """Everything that can be said about a file: a workflow file, a stage definition or `clara.yaml`. Never raises
+    DefinitionError; errors are among the findings. Raises NotFound."""
+    findings = Findings(str(path), strict=strict)
+    try:
+        text = source.read(path)
+        if path.name == MARKER:
+            _check_marker(text, findings)
+        elif path.name == STAGE_FILE:
+            stage.read(text, findings.source, path.resolve().parent, findings)
+        else:
+            _check_workflows(path, text, findings)
+    except DefinitionError as error:
+        findings.extend(error.findings)
+    return findings.all
+
+
+def _check_marker(text: str, findings: Findings) -> None:
+    """`clara.yaml` marks the root of a project and says nothing yet."""
+    for node in source.documents(text, findings.source):
+        for key in node if isinstance(node, source.Map) else ():
+            findings.warning("unknown-key", f"{MARKER} has the unknown key {str(key)!r}", key, "remove it")
+
+
+def _check_workflows(path: Path, text: str, findings: Findings) -> None:
+    stages = Stages(find_root(path), strict=findings.strict)
+    found = [_graph(workflow, stages, findings)[0] for workflow in load.collect(text, findings)]
+    for some in found:
+        findings.extend(some)
+
+
+def workflow(root: Path, name_or_id: str, *, strict: bool = False) -> Graph:
+    """A workflow by its name or id: in the project's folder and its `workflows/`, then among the shipped ones.
+
+    Raises NotFound, DefinitionError when it is wrong, UsageError when two files of the project define it.
+    """
+    unread: list[str] = []
+    for folders in ((root, root / "workflows"), (shipped.folder("templates") / "workflows",)):
+        files = [path for folder in folders for path in _workflow_files(folder)]
+        hits = [path for path in files if _holds(path, name_or_id, unread)]
+        if len(hits) > 1:
+            names = ", ".join(map(_shown, hits))
+            raise UsageError(f"several files define the workflow {name_or_id!r}: {names}; rename all but one")
+        if hits:
+            return _of_file(hits[0], name_or_id, root, strict)
+    known = [str(workflow.name) for workflow in workflows(root)]
+    hint = did_you_mean(name_or_id, known, f"known: {', '.join(known)}")
+    also = f" (not readable: {', '.join(unread)}; see 'clara lint')" if unread else ""
+    raise NotFound(f"no workflow {name_or_id!r} in {_shown(root)} nor among the shipped ones; {hint}{also}")
+
+
+def _of_file(path: Path, name_or_id: str, root: Path, strict: bool) -> Graph:
+    findings = Findings(_shown(path), strict=strict)
+    found = load.collect(source.read(path), findings)
+    return _resolve(_choose(found, name_or_id, _shown(path)), Stages(root, strict=strict), findings)
+
+
+def _holds(path: Path, name_or_id: str, unread: list[str]) -> bool:
+    found = _collected(path)
+    if found is None:
+        unread.append(_shown(path))
+    return any(is_called(workflow, name_or_id) for workflow in found or ())
+
+
+def _collected(path: Path) -> tuple[Workflow, ...] | None:
+    """The workflows of a file; none when it is something else; None when it cannot be read."""
+    try:
+        return load.collect(source.read(path), Findings(_shown(path)))
+    except DefinitionError as error:
+        return () if any(finding.code == "dialect" for finding in error.findings) else None
+
+
+def _workflow_files(folder: Path) -> Iterable[Path]:
+    files = sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if path.is_file())
+    return (path for path in files if path.name != MARKER)
+
+
+def workflows(root: Path) -> tuple[Workflow, ...]:
+    """Every workflow that can be run by name: the project's, then the shipped ones."""
+    found: dict[str, Workflow] = {}
+    for folder in (root, root / "workflows", shipped.folder("templates") / "workflows"):
+        for path in _workflow_files(folder):
+            for workflow in _collected(path) or ():
+                found.setdefault(workflow.name, workflow)
+    return tuple(found.values())
+
+
+def has_errors(findings: Iterable[Finding]) -> bool:
+    return any(finding.level is Level.ERROR for finding in findings)
