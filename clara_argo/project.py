@@ -7,6 +7,7 @@ reads the files, `graph` says what they mean.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from clara_argo.source import Findings, did_you_mean
 
 MARKER = "clara.yaml"
 STAGE_FILE = "stage.yaml"
+EXAMPLE = "my-stage"  # the stage of a new project
+NO_ID = str(uuid.UUID(int=0))  # in a template, where a new id goes
 # Findings that say nothing more once the file is known to have lists of unequal length, or to lack an id.
 CONSEQUENCES = {"missing-lock", "R7", "unused", "no-result", "no-stages"}
 
@@ -265,3 +268,34 @@ def workflows(root: Path) -> tuple[Workflow, ...]:
 
 def has_errors(findings: Iterable[Finding]) -> bool:
     return any(finding.level is Level.ERROR for finding in findings)
+
+
+def init(folder: Path) -> dict[str, str]:
+    """Make a project that runs as it is; returns its files and what they are. Raises UsageError when it cannot."""
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} exists and is not an empty folder; name another one")
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy(shipped.folder("templates") / "project", folder, {NO_ID: str(uuid.uuid4())})
+        _copy(shipped.folder("templates") / "stage", folder / "stages" / EXAMPLE, {})
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder}: {error.strerror}; make the project somewhere else") from None
+    return {
+        "workflow.yaml": f"the workflow 'bone': dicom-reader, {EXAMPLE}, dicom-writer",
+        f"stages/{EXAMPLE}/": "a stage that marks bone, to change into your own",
+        "adapter.yaml": "receives studies, runs the workflow, returns the result",
+        "README.md": "what to type",
+        MARKER: "the root of the project",
+    }
+
+
+def _copy(template: Path, folder: Path, replacements: Mapping[str, str]) -> None:
+    """Copy the files of a template, with some texts replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(template.iterdir()):
+        if not path.is_file():  # __pycache__, when somebody ran the template in place
+            continue
+        text = path.read_text(encoding="utf-8")
+        for old, new in replacements.items():
+            text = text.replace(old, new)
+        (folder / path.name).write_text(text, encoding="utf-8", newline="\n")

@@ -96,8 +96,8 @@ def main() -> None:
     Examples:
       clara demo                                    the whole loop, on a real CT
       clara init my-workflows                       a place for your own stages
-      clara lint my-workflows/*.yaml
-      clara run my-workflows/bone.yaml --input ct --output result
+      clara lint my-workflows/workflow.yaml
+      clara run my-workflows/workflow.yaml --input ct --output result
       clara adapter serve --config my-workflows/adapter.yaml
 
     Exit codes: 0 done, 2 definition wrong, 3 something is not installed, 4 job failed, 5 held by another process,
