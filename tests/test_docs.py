@@ -1,4 +1,4 @@
-"""The documents say what is: every command is in docs/commands.md, links lead somewhere, snippets are read by our readers.
+"""The documents say what is: every command is in docs/commands.md, and links and commands lead somewhere.
 
 CLARA_REGENERATE=1 rewrites docs/commands.md.
 """

@@ -30,6 +30,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for_port(process: subprocess.Popen[bytes], port: int, name: str, log: Path) -> None:
+    """Return when somebody answers on `port`. Raises PacsError when the process ends before, or takes too long."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-2:]
+            raise PacsError(f"{name} ended at once: {' | '.join(last)}")
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise PacsError(f"{name} did not answer on port {port} in {START_SECONDS:.0f} s; see {log}")
+
+
 def kinds() -> tuple[str, ...]:
     """The kinds that this machine can run, best first."""
     dcmtk = all(shutil.which(program) for program in ("storescp", "dcmsend"))
@@ -48,7 +63,11 @@ class Pacs:
         self.log = folder.with_suffix(".log")
 
     def __enter__(self) -> Pacs:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,17 +80,7 @@ class Pacs:
             self._process = subprocess.Popen(
                 self._serve_command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
             )
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            if not self.alive:
-                raise PacsError(f"the stand-in PACS ended at once; see {self.log}")
-            try:
-                socket.create_connection((HOST, self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        self.stop()
-        raise PacsError(f"the stand-in PACS did not answer on port {self.port} in {START_SECONDS:.0f} s")
+        wait_for_port(self._process, self.port, "the stand-in PACS", self.log)
 
     @property
     def alive(self) -> bool:
