@@ -1,0 +1,166 @@
+"""Compressed frames -> stored values, in processes that may crash, hang or grow without harm.
+
+Each process has a limit of address space and CPU, and each frame a limit of time; what goes wrong there is E_DECODE
+with the name of the instance. Frames come back in the order they were asked for. It knows no codec.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from codecs_dicom import SYNTAXES
+from instance import Layout
+from refusal import Refuse
+
+PROGRAM = Path(__file__).resolve().with_name("codecs_dicom.py")
+ADDRESS_MIB = 2048  # and what the frame itself needs
+FRAMES_IN_ADDRESS = 16  # copies of a frame that a decoder may hold
+CPU_SECONDS = 60
+SECONDS = 120  # of wall clock a frame
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    name: str  # of the instance, for messages
+    syntax: str
+    layout: Layout
+    data: bytes
+
+
+class _Process:
+    """One decoder process, started on first use and again after it died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._address_mib = 0
+
+    def decode(self, request: Request) -> bytes:
+        process = self._running(request)
+        timer = threading.Timer(SECONDS, process.kill)
+        timer.start()
+        try:
+            answer = _exchange(process, request)
+        except (OSError, ValueError):
+            answer = None
+        finally:
+            timer.cancel()
+        if answer is None:
+            code = self.close()
+            why = "took too long" if code == -9 else f"ended with code {code}"
+            raise _undecodable(request, f"the decoder {why}")
+        if len(answer) != request.layout.frame_bytes:
+            raise _undecodable(request, f"{len(answer)} bytes came out where {request.layout.frame_bytes} belong")
+        return answer
+
+    def _running(self, request: Request) -> subprocess.Popen[bytes]:
+        need = ADDRESS_MIB + FRAMES_IN_ADDRESS * request.layout.frame_bytes // (1 << 20)
+        if self._process is None or need > self._address_mib:
+            self.close()
+            self._address_mib = need
+            self._process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(need), str(CPU_SECONDS)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
+
+    def close(self) -> int:
+        """End the process; its exit code, negative = the signal that ended it."""
+        if self._process is None:
+            return 0
+        try:
+            self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        code = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
+        self._process = None
+        return code
+
+
+def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes | None:
+    """Send a frame, get its values; None when the process ended instead of answering."""
+    layout, sender, answers = request.layout, process.stdin, process.stdout
+    if sender is None or answers is None:
+        return None
+    question = {
+        "syntax": request.syntax, "rows": layout.rows, "columns": layout.columns, "allocated": layout.allocated,
+        "stored": layout.stored, "signed": int(layout.signed), "length": len(request.data),
+    }  # fmt: skip
+    sender.write(json.dumps(question).encode() + b"\n" + request.data)
+    sender.flush()
+    line = answers.readline(4096)
+    if not line:
+        return None
+    answer = json.loads(line)
+    if answer["error"]:
+        raise _undecodable(request, answer["error"])
+    if not 0 <= answer["length"] <= layout.frame_bytes:
+        raise _undecodable(request, f"{answer['length']} bytes came out where {layout.frame_bytes} belong")
+    data = answers.read(answer["length"])
+    return data if len(data) == answer["length"] else None
+
+
+def _undecodable(request: Request, reason: str) -> Refuse:
+    return Refuse("E_DECODE", f"{request.name}: {reason}; send it again, or uncompressed")
+
+
+class Decoders:
+    """As many processes as asked for. Leaving the block ends them."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = max(1, jobs)
+        self._idle: deque[_Process] = deque(_Process() for _ in range(self._jobs))
+        self._pool = ThreadPoolExecutor(self._jobs, "decoder")
+
+    def decode(self, requests: Iterator[Request]) -> Iterator[bytes]:
+        """Values of each frame, in order; at most two frames a process are under way."""
+        waiting: deque[Future[bytes]] = deque()
+        try:
+            for request in requests:
+                if request.syntax not in SYNTAXES:
+                    raise Refuse(
+                        "E_TRANSFER_SYNTAX", f"{request.name}: {request.syntax} is not read; send uncompressed"
+                    )
+                waiting.append(self._pool.submit(self._one, request))
+                if len(waiting) > 2 * self._jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
+
+    def _one(self, request: Request) -> bytes:
+        process = self._idle.popleft()
+        try:
+            return process.decode(request)
+        finally:
+            self._idle.append(process)
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        for process in self._idle:
+            process.close()

@@ -1,0 +1,38 @@
+"""The stage dicom-reader: the DICOM series of the input become volumes (MHD, raw, JSON), right or refused by name."""
+
+from __future__ import annotations
+
+import argparse
+
+import clara_driver
+
+from reader import MAX_BYTES, Options, RefusedSeries, read
+
+
+def arguments() -> Options:
+    parser = argparse.ArgumentParser(prog="dicom-reader", description=__doc__)
+    parser.add_argument(
+        "--series", action="append", default=[], metavar="UID", help="read this series only; repeatable"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="decoder processes (default: processors)")
+    parser.add_argument("--max-gib", type=float, default=MAX_BYTES / (1 << 30), metavar="G", help="largest volume")
+    given = parser.parse_args()
+    limits = {"chosen": tuple(given.series), "max_bytes": int(given.max_gib * (1 << 30))}
+    return Options(**limits, jobs=given.jobs) if given.jobs else Options(**limits)
+
+
+def main() -> None:
+    options = arguments()
+    with clara_driver.stage() as stage:
+        try:
+            read(list(stage.inputs.values()), stage.output, options, stage.log, stage.progress)
+        except RefusedSeries as refused:
+            for entry in refused.refused:
+                stage.log(f"refused: {entry}")
+            raise clara_driver.FinalFailure(str(refused)) from None
+        except OSError as error:
+            raise clara_driver.FinalFailure(f"E_IO: {error.strerror or error}; free space or check the disk") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Folders of DICOM objects -> one volume a series. All or nothing: a series that is refused stops the run.
+
+Puts the parts in order: scan, series, geometry, volumes. It knows no command line and no stage.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from decoders import Decoders
+from geometry import arrange
+from refusal import Refuse, Warn
+from scan import scan
+from series import Refused, Series, sort_out
+from volumes import Plan, plan, write
+
+MAX_BYTES = 16 << 30
+
+
+class RefusedSeries(Exception):
+    """Nothing was written; `refused` says why, series by series."""
+
+    def __init__(self, refused: Sequence[Refused]) -> None:
+        super().__init__("; ".join(str(entry) for entry in refused))
+        self.refused = tuple(refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`chosen` = series UIDs, empty = all; `jobs` = decoder processes; `max_bytes` = of one volume as float32."""
+
+    chosen: tuple[str, ...] = ()
+    jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    max_bytes: int = MAX_BYTES
+
+
+def read(
+    folders: Sequence[Path],
+    output: Path,
+    options: Options = Options(),  # noqa: B008  frozen
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
+    """Write the volumes of all series into `output`; returns their .mhd files. Raises RefusedSeries."""
+    try:
+        found = scan(list(folders))
+    except Refuse as refusal:
+        raise RefusedSeries([Refused("", refusal)]) from None
+    series, refused, warnings = sort_out(found, options.chosen)
+    plans = _plans(series, refused, options.max_bytes)
+    stopping = [entry for entry in refused if not entry.aside or entry.uid in options.chosen]
+    if stopping or not plans:
+        for warn in warnings:
+            say(str(warn))
+        raise RefusedSeries(stopping or refused or [_nothing(warnings)])
+    warnings += [Warn("W_SERIES_SKIPPED", str(entry)) for entry in refused]
+    for warn in warnings:
+        say(str(warn))
+    return _write(plans, output, options, say, progress, warnings)
+
+
+def _nothing(warnings: list[Warn]) -> Refused:
+    hint = f" ({'; '.join(warn.message for warn in warnings)})" if warnings else ""
+    return Refused("", Refuse("E_NO_IMAGES", f"no DICOM images in the input{hint}; check what was sent"))
+
+
+def _plans(series: list[Series], refused: list[Refused], max_bytes: int) -> list[Plan]:
+    plans = []
+    for entry in series:
+        try:
+            grid, slices, warnings = arrange(entry.instances)
+            plans.append(plan(entry, grid, slices, warnings, max_bytes))
+        except Refuse as refusal:
+            refused.append(Refused(entry.uid, refusal, entry.by_kind_no_volume))
+    return plans
+
+
+def _write(
+    plans: list[Plan],
+    output: Path,
+    options: Options,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None],
+    warnings: list[Warn],
+) -> list[Path]:
+    total, done = sum(len(todo.slices) for todo in plans), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if done % 16 == 0 or done == total:
+            progress(done, total)
+
+    written: list[Path] = []
+    with Decoders(options.jobs) as decoders:
+        for todo in plans:
+            try:
+                written.append(write(todo, output, decoders, step, warnings))
+            except Refuse as refusal:
+                _remove([*written, output / f"{todo.series.uid}.mhd"])
+                raise RefusedSeries([Refused(todo.series.uid, refusal)]) from None
+            size = "x".join(map(str, todo.grid.size))
+            say(f"{todo.series.label}: {len(todo.slices)} slices, {size} voxels")
+            for warn in todo.warnings:
+                say(f"{todo.series.label}: {warn}")
+    return written
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        for suffix in (".mhd", ".raw", ".json"):
+            path.with_suffix(suffix).unlink(missing_ok=True)

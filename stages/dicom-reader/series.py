@@ -1,0 +1,202 @@
+"""Objects -> series of images that belong together: duplicates dropped, what is no image set aside, mixtures refused.
+
+It compares identities and formats; where the planes lie is for `geometry`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from instance import SECONDARY_CAPTURE, Instance, instance, is_localizer, not_an_image
+from refusal import Refuse, Warn, tail
+from scan import Found, Scan
+
+COMPARE_BLOCK = 1 << 20  # bytes
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The image objects of one series, in no order yet."""
+
+    uid: str
+    instances: tuple[Instance, ...]
+    warnings: tuple[Warn, ...]
+
+    @property
+    def label(self) -> str:
+        return f"series {tail(self.uid)}"
+
+    @property
+    def by_kind_no_volume(self) -> bool:
+        """Screen captures lie beside the series of a study; where they make no volume they stop nobody."""
+        return all(entry.identity.sop_class.startswith(SECONDARY_CAPTURE) for entry in self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A series that is not read. `aside` = it need not stop the others: by its kind it is no volume."""
+
+    uid: str
+    refusal: Refuse
+    aside: bool = False
+
+    def __str__(self) -> str:
+        who = f"series {tail(self.uid)}: " if self.uid else ""
+        about = f" {self.refusal.about}" if self.refusal.about else ""
+        return f"{self.refusal.code}{about}: {who}{self.refusal.reason}"
+
+
+def sort_out(found: Scan, chosen: Sequence[str]) -> tuple[list[Series], list[Refused], list[Warn]]:
+    """Series to read, series refused, warnings of the run. `chosen` = series UIDs to look at; empty = all."""
+    warnings, by_series = list(found.warnings), _by_series(found.objects, chosen)
+    refused = [
+        Refused(uid, refusal) for uid, list_ in found.broken.items() for refusal in list_ if not chosen or uid in chosen
+    ]
+    broken = {entry.uid for entry in refused}
+    conflicts = _conflicting_studies(_by_series(found.objects, ()))
+    series = []
+    for uid, objects in by_series.items():
+        images, notes = _images(objects)
+        if not images:
+            warnings.append(Warn("W_NOT_IMAGE", f"series {tail(uid)} was skipped: {notes}"))
+            continue
+        if uid in broken:
+            continue
+        try:
+            if uid in conflicts:
+                raise Refuse("E_MIXED_PATIENTS", "its study holds objects of several patients; check and separate them")
+            series.append(_series(uid, images))
+        except Refuse as refusal:
+            aside = all(_no_volume_by_kind(entry) for entry in images)
+            refused.append(Refused(uid, refusal, aside))
+    missing = [uid for uid in chosen if uid not in by_series and uid not in broken]
+    refused += [Refused(uid, Refuse("E_NO_IMAGES", "is not in the input; check --series")) for uid in missing]
+    return series, refused, warnings
+
+
+def _by_series(objects: Iterable[Found], chosen: Sequence[str]) -> dict[str, list[Found]]:
+    by_series: dict[str, list[Found]] = {}
+    for entry in objects:
+        if not chosen or entry.identity.series in chosen:
+            by_series.setdefault(entry.identity.series, []).append(entry)
+    return by_series
+
+
+def _images(objects: list[Found]) -> tuple[list[Found], str]:
+    """The objects that may be images, and what the others are."""
+    reasons = [not_an_image(entry.file, entry.identity) for entry in objects]
+    images = [entry for entry, reason in zip(objects, reasons, strict=True) if not reason]
+    return images, Counter(filter(None, reasons)).most_common(1)[0][0] if not images else ""
+
+
+def _conflicting_studies(by_series: dict[str, list[Found]]) -> set[str]:
+    """Series whose study, over all series, names more than one patient."""
+    patients: dict[str, set[bytes]] = {}
+    for objects in by_series.values():
+        for entry in objects:
+            patients.setdefault(entry.identity.study, set()).add(entry.identity.patient[0])
+    return {
+        uid for uid, objects in by_series.items() if any(len(patients[entry.identity.study]) > 1 for entry in objects)
+    }
+
+
+def _no_volume_by_kind(entry: Found) -> bool:
+    """Scouts and screen captures lie beside the series of a study; they stop nobody."""
+    return is_localizer(entry.item) or entry.identity.sop_class.startswith(SECONDARY_CAPTURE)
+
+
+def _series(uid: str, objects: list[Found]) -> Series:
+    _same(objects, lambda entry: entry.identity.study, "E_MIXED_STUDIES", "studies", "")
+    _same(objects, lambda entry: entry.identity.patient, "E_MIXED_PATIENTS", "patients", "")
+    objects, warnings = _without_duplicates(objects)
+    kept = [entry for entry in objects if not is_localizer(entry.item)]
+    if len(kept) < len(objects):
+        warnings.append(Warn("W_LOCALIZER", f"{len(objects) - len(kept)} localizer image(s) were skipped"))
+    if not kept:
+        raise Refuse("E_NO_IMAGES", "nothing but localizer images; send the series itself")
+    instances = tuple(_instance(entry) for entry in kept)
+    _belong_together(instances)
+    counts = Counter(note for entry in instances for note in entry.notes)
+    warnings += [
+        Warn(note.code, f"{count} image(s): {note.message}") for note, count in sorted(counts.items(), key=str)
+    ]
+    return Series(uid, instances, tuple(warnings + _values_warnings(instances)))
+
+
+def _instance(entry: Found) -> Instance:
+    try:
+        return instance(entry.file, entry.item, entry.identity)
+    except Refuse as refusal:
+        reason = f"instance {tail(entry.identity.sop)}: {refusal.reason}"
+        raise Refuse(refusal.code, reason, refusal.about) from None
+
+
+def _belong_together(instances: tuple[Instance, ...]) -> None:
+    hint = "; check and send the series again"
+    _same(instances, lambda i: i.frame_of_reference, "E_MIXED_FRAMES_OF_REFERENCE", "frames of reference", hint)
+    _same(instances, lambda i: i.modality, "E_MIXED_MODALITIES", "modalities", hint)
+    _same(instances, lambda i: i.identity.sop_class, "E_MIXED_CLASSES", "SOP classes", hint)
+    _same(instances, lambda i: i.photometric, "E_MIXED_PHOTOMETRIC", "photometric interpretations", hint)
+    planes = [plane for entry in instances for plane in entry.planes]
+    _same(planes, lambda plane: plane.rescaled, "E_MIXED_RESCALE", "kinds of planes, with rescale and without,", hint)
+    _same(planes, lambda plane: plane.unit, "E_MIXED_UNITS", "units of values", hint)
+
+
+def _same(entries: Sequence[T], key: Callable[[T], object], code: str, what: str, hint: str) -> None:
+    count = len({key(entry) for entry in entries})
+    if count > 1:
+        raise Refuse(code, f"{count} {what} in one series{hint or '; separate them'}", f"n={count}")
+
+
+def _values_warnings(instances: tuple[Instance, ...]) -> list[Warn]:
+    first, warnings = instances[0], []
+    if first.photometric == "MONOCHROME1":
+        warnings.append(Warn("W_MONOCHROME1", "shown inverted on screens; the volume holds stored values x rescale"))
+    if first.modality == "CT" and not first.planes[0].rescaled:
+        warnings.append(Warn("W_NO_RESCALE", "no Rescale Slope and Intercept: values as stored, not Hounsfield units"))
+    return warnings
+
+
+def _without_duplicates(objects: list[Found]) -> tuple[list[Found], list[Warn]]:
+    """One of each SOP instance; two that differ in anything the reader looks at are refused."""
+    first: dict[str, Found] = {}
+    dropped = 0
+    for entry in objects:
+        known = first.setdefault(entry.identity.sop, entry)
+        if known is not entry:
+            if not _equal(known, entry):
+                reason = (
+                    f"instance {tail(entry.identity.sop)} is there twice with different content; find the right one"
+                )
+                raise Refuse("E_DUP_UID_DIFFERENT", reason)
+            dropped += 1
+    warnings = [Warn("W_DUP_UID", f"{dropped} repeated object(s) were dropped")] if dropped else []
+    return list(first.values()), warnings
+
+
+def _equal(one: Found, other: Found) -> bool:
+    a, b = one.file, other.file
+    if a.deflated or b.deflated or a.pixels is None or b.pixels is None:
+        return a.size == b.size and _same_bytes(a.path, 0, b.path, 0)
+    if one.item != other.item or a.encoding.big != b.encoding.big:
+        return False
+    if (a.pixels.length is None or b.pixels.length is None) and a.syntax != b.syntax:
+        return False
+    return a.pixels.length == b.pixels.length and _same_bytes(a.path, a.pixels.offset, b.path, b.pixels.offset)
+
+
+def _same_bytes(one: os.PathLike[str], start: int, other: os.PathLike[str], begin: int) -> bool:
+    with open(one, "rb") as a, open(other, "rb") as b:
+        a.seek(start)
+        b.seek(begin)
+        while True:
+            left, right = a.read(COMPARE_BLOCK), b.read(COMPARE_BLOCK)
+            if left != right:
+                return False
+            if not left:
+                return True

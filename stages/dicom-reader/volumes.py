@@ -1,0 +1,147 @@
+"""A series with its grid -> `<SeriesInstanceUID>.raw`, `.json` and, last, `.mhd`.
+
+Native pixels stream from file to file, one slice at a time; compressed ones pass through `decoders`. The format is
+that of `clara_driver.volume`; it decides no geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clara_driver import volume
+
+from decoders import Decoders, Request
+from frames import Frames, locate
+from geometry import Grid, Slice
+from refusal import Refuse, Warn, tail
+from series import Series
+from voxels import DoesNotFit, Slab, fits_short, rounds, stored, to_float, to_short
+
+ELEMENT_SHORT, ELEMENT_FLOAT = "MET_SHORT", "MET_FLOAT"
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A series that will be read: everything is known but its voxels."""
+
+    series: Series
+    grid: Grid
+    slices: tuple[Slice, ...]
+    frames: dict[str, Frames]  # by SOP instance UID
+    warnings: tuple[Warn, ...]
+
+    @property
+    def voxels(self) -> int:
+        return self.grid.size[0] * self.grid.size[1] * self.grid.size[2]
+
+
+def plan(series: Series, grid: Grid, slices: list[Slice], warnings: list[Warn], max_bytes: int) -> Plan:
+    """Check lengths and sizes before anything is decoded or written. Raises Refuse."""
+    size = grid.size
+    if size[0] * size[1] * size[2] * 4 > max_bytes:
+        reason = f"{size[0]} x {size[1]} x {size[2]} voxels are more than is read; raise --max-gib"
+        raise Refuse("E_TOO_LARGE", reason)
+    frames = {entry.identity.sop: locate(entry) for entry in series.instances}
+    return Plan(series, grid, tuple(slices), frames, (*series.warnings, *warnings))
+
+
+def write(todo: Plan, folder: Path, decoders: Decoders, progress: Progress, more: list[Warn]) -> Path:
+    """Write the volume; returns the path of its .mhd. `more` = warnings of the whole run. Raises Refuse."""
+    path = folder / f"{todo.series.uid}.mhd"
+    warnings = list(todo.warnings)
+    element = ELEMENT_SHORT if fits_short(entry.plane for entry in todo.slices) else ELEMENT_FLOAT
+    try:
+        digest = _stream(todo, path, element, decoders, progress)
+    except DoesNotFit:
+        element = ELEMENT_FLOAT
+        digest = _stream(todo, path, element, decoders, lambda: None)
+    if element == ELEMENT_FLOAT and any(
+        rounds(e.instance.layout, e.plane) and e.instance.layout.allocated > 16 for e in todo.slices
+    ):
+        warnings.append(Warn("W_ROUNDED", "values above 16 777 216 are rounded to float32"))
+    volume.write_sidecar(path, _sidecar(todo, element, digest, warnings + more))
+    grid = todo.grid
+    volume.write_header(
+        path, volume.Header(grid.size, grid.spacing, grid.origin, grid.direction, element, path.stem + ".raw")
+    )
+    return path
+
+
+def _stream(todo: Plan, path: Path, element: str, decoders: Decoders, progress: Progress) -> str:
+    """All slices through memory one by one; returns the SHA-256 of the voxels."""
+    from sink import Sink
+
+    compressed = _compressed(todo, decoders)
+    biggest = max(entry.instance.layout.frame_bytes for entry in todo.slices)
+    with Sink(path.with_suffix(".raw"), biggest) as sink:
+        for entry in todo.slices:
+            layout, pixels = entry.instance.layout, entry.instance.file.pixels
+            room = sink.room()[: layout.frame_bytes]
+            if pixels is not None and pixels.length is None:
+                values = stored(memoryview(next(compressed)), layout, False, False)
+            else:
+                todo.frames[entry.instance.identity.sop].read_into((entry.plane.frame or 1) - 1, room)
+                big = entry.instance.file.encoding.big
+                values = stored(room, layout, big, big and pixels is not None and pixels.vr == b"OW")
+            slab: Slab = (
+                to_short(values, layout, entry.plane) if element == ELEMENT_SHORT else to_float(values, entry.plane)
+            )
+            sink.put(memoryview(np.ascontiguousarray(slab)).cast("B"))
+            progress()
+        return sink.digest()
+
+
+def _compressed(todo: Plan, decoders: Decoders) -> Iterator[bytes]:
+    """The decoded bytes of the compressed slices, in the order of the slices."""
+
+    def requests() -> Iterator[Request]:
+        for entry in todo.slices:
+            file = entry.instance.file
+            if file.pixels is not None and file.pixels.length is None:
+                frame = (entry.plane.frame or 1) - 1
+                data = todo.frames[entry.instance.identity.sop].compressed(frame)
+                yield Request(f"instance {tail(entry.instance.identity.sop)}", file.syntax, entry.instance.layout, data)
+
+    return decoders.decode(requests())
+
+
+def _sidecar(todo: Plan, element: str, digest: str, warnings: list[Warn]) -> dict[str, Any]:
+    first, grid = todo.slices[0].instance, todo.grid
+    described = {
+        "SeriesInstanceUID": first.identity.series, "StudyInstanceUID": first.identity.study,
+        "FrameOfReferenceUID": first.frame_of_reference, "SOPClassUID": first.identity.sop_class,
+        "Modality": first.modality, **dict(first.described),
+    }  # fmt: skip
+    return {
+        "schema": 1,
+        "kind": "image",
+        "series": {key: value for key, value in described.items() if value},
+        "geometry": {
+            "size": list(grid.size), "spacing": list(grid.spacing), "origin": list(grid.origin),
+            "direction": list(grid.direction),
+        },
+        "values": {"unit": _unit(todo.slices[0]), "element": element},
+        "instances": [
+            {"SOPInstanceUID": e.instance.identity.sop, "frame": e.plane.frame, "position": list(e.plane.position)}
+            for e in todo.slices
+        ],
+        "warnings": [{"code": warn.code, "message": warn.message} for warn in warnings],
+        "digest": digest,
+    }  # fmt: skip
+
+
+def _unit(entry: Slice) -> str:
+    """HU for CT that is rescaled and does not say otherwise; else what the objects say; else empty."""
+    if entry.instance.modality == "CT" and entry.plane.rescaled:
+        return entry.plane.unit or "HU"
+    return entry.plane.unit
+
+
+def missing_syntaxes(plans: list[Plan]) -> set[str]:
+    return {entry.file.syntax for todo in plans for entry in chain(todo.series.instances)}

@@ -1,0 +1,87 @@
+"""Stored values of a slice -> values of the volume: byte order, bits, sign, rescale (PS3.5 section 8, PS3.3 C.11.1).
+
+Int16 where every value fits without loss, float32 otherwise. Works on one slice at a time, in place where it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance import Layout, Plane
+
+SHORT_MIN, SHORT_MAX = -32768, 32767
+EXACT_FLOAT = 1 << 24  # integers up to here are exact in float32
+
+Slab = NDArray[np.generic]
+
+
+class DoesNotFit(Exception):
+    """A value is outside int16: the volume must be float32."""
+
+
+def fits_short(planes: Iterable[Plane]) -> bool:
+    """Whether values are whole numbers, so that int16 may do; the values decide the rest (DoesNotFit)."""
+    return all(
+        plane.slope.is_integer() and plane.intercept.is_integer() and max(abs(plane.slope), abs(plane.intercept)) < 1e6
+        for plane in planes
+    )
+
+
+def stored(data: memoryview, layout: Layout, big: bool, swapped_bytes: bool) -> Slab:
+    """The stored values, without what other bits hold; `swapped_bytes` = 8-bit pixels written as 16-bit words."""
+    width = layout.allocated // 8
+    values: Slab = np.frombuffer(data, f"{'>' if big and width > 1 else '<'}{'i' if layout.signed else 'u'}{width}")
+    if swapped_bytes and width == 1:
+        values = values.reshape(-1, 2)[:, ::-1].reshape(-1)
+    if big:
+        values = values.astype(values.dtype.newbyteorder("<"))
+    spare = layout.allocated - layout.stored
+    if spare and layout.signed:
+        values = np.left_shift(values, spare, out=_own(values))  # type: ignore[call-overload]
+        return np.right_shift(values, spare, out=values)  # type: ignore[call-overload, no-any-return]
+    if spare:
+        mask = values.dtype.type((1 << layout.stored) - 1)
+        return np.bitwise_and(values, mask, out=_own(values))  # type: ignore[call-overload, no-any-return]
+    return values
+
+
+def _own(values: Slab) -> Slab:
+    return values if values.flags.writeable else np.empty_like(values)
+
+
+def to_short(values: Slab, layout: Layout, plane: Plane) -> Slab:
+    """Values x slope + intercept as int16. Raises DoesNotFit."""
+    slope, intercept = int(plane.slope), int(plane.intercept)
+    if slope == 1 and values.dtype.itemsize == 2:
+        return _shifted(values, layout, intercept)
+    wide = values.astype(np.int64) * slope + intercept
+    if wide.size and (wide.min() < SHORT_MIN or wide.max() > SHORT_MAX):
+        raise DoesNotFit
+    return wide.astype("<i2")
+
+
+def _shifted(values: Slab, layout: Layout, intercept: int) -> Slab:
+    """Slope 1 on 16-bit values: added modulo 65 536 in place, after the range was proved from bits or from values."""
+    low, high = layout.limits
+    if low + intercept < SHORT_MIN and int(values.min()) + intercept < SHORT_MIN:
+        raise DoesNotFit
+    if high + intercept > SHORT_MAX and int(values.max()) + intercept > SHORT_MAX:
+        raise DoesNotFit
+    if intercept == 0:
+        return values.view("<i2")
+    words = values.view("<u2")
+    return np.add(words, np.uint16(intercept % 65536), out=_own(words)).view("<i2")
+
+
+def to_float(values: Slab, plane: Plane) -> Slab:
+    """Values x slope + intercept as float32, computed in float64."""
+    return (values.astype(np.float64) * plane.slope + plane.intercept).astype("<f4")
+
+
+def rounds(layout: Layout, plane: Plane) -> bool:
+    """Whether float32 may round whole numbers of this plane."""
+    low, high = layout.limits
+    return max(abs(low * plane.slope + plane.intercept), abs(high * plane.slope + plane.intercept)) > EXACT_FLOAT
