@@ -1,0 +1,27 @@
+"""Folders that stages hand to each other, and where they are kept. Knows nothing of jobs and stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class ArtifactStore(Protocol):
+    """Folders under keys such as `jobs/<job>/<stage>/output`."""
+
+    def put_folder(self, key: str, folder: Path) -> str:
+        """Store a copy, all or nothing; replaces what was there. Returns its digest."""
+
+    def get_folder(self, key: str, into: Path) -> Path:
+        """Copy into a folder that does not exist yet or is empty, all or nothing. Raises NotFound."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def digest(self, key: str) -> str:
+        """SHA-256 of names and contents, hex. Raises NotFound."""
+
+    def list(self, prefix: str = "") -> tuple[str, ...]:
+        """Keys that begin with the prefix, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Deleting what is not there is no error."""

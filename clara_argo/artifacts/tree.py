@@ -1,0 +1,176 @@
+"""Folder trees of plain files: check, digest, make durable, copy. All or nothing where a name becomes visible.
+
+Knows no job and no stage. A digest depends on relative names and contents only; never on dates, owners or modes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from clara_argo.errors import JobFailed
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class Unusable(JobFailed):
+    """A folder holds something that cannot be handed on; the message names it."""
+
+
+def entries(folder: Path, *, follow: bool = False, skip: Callable[[str], bool] | None = None) -> list[tuple[str, bool]]:
+    """(relative name, is it a folder) of everything below, sorted by bytes. Only regular files and folders pass.
+
+    `follow`: links count as what they point to (for folders that people give us); `skip` leaves names out.
+    """
+    found = list(_walk(folder, "", follow, skip or (lambda name: False), frozenset()))
+    return sorted(found, key=lambda entry: os.fsencode(entry[0]))
+
+
+def _walk(
+    folder: Path, prefix: str, follow: bool, skip: Callable[[str], bool], above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, bool]]:
+    here = folder.stat()
+    if (here.st_dev, here.st_ino) in above:
+        raise Unusable(f"{printable(prefix)} is a link to a folder above it; remove the link")
+    with os.scandir(folder) as found:
+        for entry in found:
+            name = prefix + entry.name
+            if skip(entry.name):
+                continue
+            mode = entry.stat(follow_symlinks=follow).st_mode
+            if stat.S_ISDIR(mode):
+                yield name, True
+                yield from _walk(folder / entry.name, name + "/", follow, skip, above | {(here.st_dev, here.st_ino)})
+            elif stat.S_ISREG(mode):
+                yield name, False
+            else:
+                kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
+                raise Unusable(f"{printable(name)} is {kind}; only regular files and folders are handed on")
+
+
+def printable(name: str) -> str:
+    """A name that came from a disk, bounded and without control characters or undecodable bytes."""
+    text = repr(os.fsencode(name).decode("utf-8", "backslashreplace"))
+    return text if len(text) <= 160 else text[:157] + "...'"
+
+
+def digest(folder: Path, *, follow: bool = False, skip: Callable[[str], bool] | None = None) -> str:
+    """SHA-256 over names and contents, hex."""
+    total = hashlib.sha256()
+    for name, is_folder in entries(folder, follow=follow, skip=skip):
+        total.update(os.fsencode(name) + b"\0")
+        if is_folder:
+            total.update(b"folder\0")
+            continue
+        with open(folder / name, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def has_files(folder: Path) -> bool:
+    return any(not is_folder for _, is_folder in entries(folder))
+
+
+def sync(folder: Path) -> None:
+    """Bring every file and folder below, and the folder itself, to the disk."""
+    for name, is_folder in entries(folder):
+        sync_one(folder / name, is_folder)
+    sync_one(folder, True)
+
+
+def sync_one(path: Path, is_folder: bool) -> None:
+    handle = os.open(path, os.O_RDONLY | (os.O_DIRECTORY if is_folder else 0))
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def move(folder: Path, to: Path) -> None:
+    """Give a complete folder its final name, durably. `to` must not exist, or be empty. Same file system."""
+    folder.rename(to)
+    sync_one(to.parent, True)
+    if folder.parent != to.parent:
+        sync_one(folder.parent, True)
+
+
+def copy(folder: Path, into: Path, *, link: bool = False) -> None:
+    """Copy the files and folders below `folder` into the existing folder `into`; `link` makes hard links if it can."""
+    for name, is_folder in entries(folder):
+        if is_folder:
+            (into / name).mkdir()
+        elif not (link and _hard_link(folder / name, into / name)):
+            shutil.copyfile(folder / name, into / name)
+
+
+def _hard_link(source: Path, target: Path) -> bool:
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        return False  # a file system without hard links: copied instead
+    return True
+
+
+def publish(into: Path, fill: Callable[[Path], None]) -> Path:
+    """Make the folder `into` all or nothing: `fill` writes a folder beside it, which is made durable and renamed.
+
+    `into` must not exist, or be empty.
+    """
+    into.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{into.name[:100]}.", suffix=".part", dir=into.parent))
+    try:
+        part.chmod(0o777 & ~_umask())
+        fill(part)
+        sync(part)
+        move(part, into)
+    except BaseException:
+        remove(part)
+        raise
+    return into
+
+
+def _umask() -> int:
+    value = os.umask(0o077)  # the only way to read it
+    os.umask(value)
+    return value
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder or file, also where a stage took away its own permissions. Not there is no error."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink(missing_ok=True)
+        return
+    if not folder.exists():
+        return
+    for root, _, _ in os.walk(folder):
+        if not os.access(root, os.W_OK | os.X_OK):
+            Path(root).chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a small file: a reader finds the old text or the new one, also after a power cut when durable."""
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    part.replace(path)
+    if durable:
+        sync_one(path.parent, True)

@@ -1,0 +1,176 @@
+"""Stands between the runner and one stage, and leaves nothing behind. A script of its own, standard library only.
+
+    guard.py CONTROL RESULT GRACE COMMAND...
+
+It starts the command in a session of its own and becomes the parent of everything the command leaves behind (child
+subreaper, Linux). The tree is asked to end (SIGTERM) and after GRACE seconds ended (SIGKILL) when
+- the pipe CONTROL closes, because the runner has gone, or says anything, because the runner wants it;
+- the command itself has ended and left processes running.
+RESULT gets two JSON lines: {"pid": n} at the start, and {"exit": n}, {"signal": n} or {"errno": n, "text": ...} when
+the last process has gone. It knows nothing of jobs, logs or time limits. Without /proc (macOS) it reaches the
+command's own process group only.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL, for trees that fork faster than they die
+
+
+def become_subreaper() -> None:
+    """Orphans of the stage become our children. Where the kernel cannot, the process group has to do."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    PR_SET_CHILD_SUBREAPER = 36
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """In the child: if somebody kills the guard itself, the command goes too."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def start(command: list[str]) -> tuple[int, int]:
+    """Fork and exec. Returns (pid, errno of the exec or 0)."""
+    reader, writer = os.pipe()  # closes on exec
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            die_with_parent()
+            if os.getppid() != parent:
+                os._exit(128 + signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            for number in (
+                signal.SIGTERM,
+                signal.SIGINT,
+                signal.SIGHUP,
+                signal.SIGCHLD,
+                signal.SIGPIPE,
+                signal.SIGXFSZ,
+            ):
+                signal.signal(number, signal.SIG_DFL)
+            os.execvp(command[0], command)
+        except OSError as error:
+            os.write(writer, str(error.errno).encode())
+        finally:
+            os._exit(127)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        return pid, int(file.read() or 0)
+
+
+def descendants() -> list[int]:
+    """Living processes below this one, from /proc."""
+    children: dict[int, list[tuple[int, bytes]]] = {}
+    try:
+        names = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  starts faster than pathlib
+    except OSError:
+        return []
+    for name in names:
+        try:
+            with open("/proc/" + name + "/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # gone meanwhile
+        children.setdefault(int(fields[1]), []).append((int(name), fields[0]))
+    found, open_ = [], [os.getpid()]
+    while open_:
+        for pid, state in children.get(open_.pop(), ()):
+            open_.append(pid)
+            if state not in (b"Z", b"X"):
+                found.append(pid)
+    return found
+
+
+def send(number: int, group: int) -> None:
+    for pid in [*descendants(), -group]:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue  # gone meanwhile
+
+
+def reap(main_child: int, status: int | None) -> tuple[int | None, bool]:
+    """(status of the main child if it is known, are there children left)."""
+    while True:
+        try:
+            pid, code = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return status, False
+        if pid == 0:
+            return status, True
+        if pid == main_child:
+            status = code
+
+
+def watch(child: int, control: int, wake: int, grace: float) -> int:
+    """Returns the wait status of the command when the whole tree has gone."""
+    status, deadline, listen = None, None, [control, wake]
+    while True:
+        status, more = reap(child, status)
+        if not more:
+            return status or 0
+        now = time.monotonic()
+        if deadline is None and (status is not None or control not in listen):
+            send(signal.SIGTERM, child)
+            deadline = now + grace
+        elif deadline is not None and now >= deadline:
+            send(signal.SIGKILL, child)
+            deadline = now + KILL_AGAIN
+        ready = select.select(listen, [], [], None if deadline is None else max(0, deadline - now))[0]
+        if control in ready:
+            listen.remove(control)
+        if wake in ready and signal.SIGTERM in os.read(wake, 512) and control in listen:
+            listen.remove(control)
+
+
+def main(arguments: list[str]) -> None:
+    control, result, grace, command = int(arguments[0]), int(arguments[1]), float(arguments[2]), arguments[3:]
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)  # the stage gets none of our pipes, nor the job's lock
+            except OSError:
+                continue  # the handle of the listing itself
+    become_subreaper()
+    wake, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    child, error = start(command)
+    if error:
+        end = {"errno": error, "text": os.strerror(error)}
+        os.waitpid(child, 0)
+    else:
+        say(result, {"pid": child})
+        status = watch(child, control, wake, grace)
+        signalled = os.WIFSIGNALED(status)
+        end = {"signal": os.WTERMSIG(status)} if signalled else {"exit": os.WEXITSTATUS(status)}
+    say(result, end)
+
+
+def say(result: int, words: dict[str, object]) -> None:
+    try:
+        os.write(result, (json.dumps(words) + "\n").encode())
+    except BrokenPipeError:
+        return  # the runner has gone; what matters is that the stage goes too
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,235 @@
+"""The Runner of this machine: stages are processes, jobs are folders below the home. Knows no container, no cluster.
+
+Several processes may use one home: a job is run by the one that holds its lock, everybody may look.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from clara_argo import home as homes
+from clara_argo.artifacts import tree
+from clara_argo.errors import Held, JobFailed, NotFound, UsageError
+from clara_argo.graph import Graph
+from clara_argo.model.job import Job, JobState, Payload
+from clara_argo.runners import command, logs, points
+from clara_argo.runners.jobfolder import JobFolder, all_jobs
+from clara_argo.runners.plan import Plan
+from clara_argo.runners.planfile import read_plan, write_plan
+from clara_argo.runners.protocol import LogLine
+from clara_argo.runners.run import JobRun, Settings, now, waiting
+
+RESERVED = {"lock", "stop", "result"}  # names in a job's folder that no stage can have
+LOOK = 0.2  # seconds between two looks at a job that another process runs
+STOPS_WITHIN = 60.0  # seconds
+
+
+class LocalRunner:
+    """`jobs`: how many stages run at the same time, over all jobs of this runner. Close it, or use it in `with`."""
+
+    def __init__(
+        self, home: Path | None = None, *, jobs: int | None = None, backoff: float = 1.0, grace: float = 5.0
+    ) -> None:
+        self.home = homes.state() if home is None else home.absolute()
+        if jobs is not None and jobs < 1:
+            raise UsageError(f"{jobs} stages at the same time: at least one is needed")
+        self._slots = threading.BoundedSemaphore(jobs or os.cpu_count() or 1)
+        self._backoff, self._grace = backoff, grace
+        self._runs: dict[str, JobRun] = {}
+        self._starting = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what runs and wait until it has ended. The jobs can be resumed."""
+        runs = [run for run in self._runs.values() if not run.job.state.ended]
+        for run in runs:
+            run.stop()
+        for run in runs:
+            run.join()
+
+    def submit(self, graph: Graph, job: str, payload: Payload) -> Job:
+        with self._starting:
+            folder = self._folder(job)
+            running = self._running(job)
+            if running is not None:
+                return running.job
+            if folder.exists():
+                before = folder.look()
+                if before.state in (JobState.SUCCEEDED, JobState.FAILED):
+                    return before
+            return self._start(folder, Plan(graph=graph, payload=payload))
+
+    def resume(self, graph: Graph, job: str, payload: Payload) -> Job:
+        """Like `submit`, but also a job that has ended goes on: what did not finish or has changed runs."""
+        with self._starting:
+            folder = self._folder(job)
+            running = self._running(job)
+            return running.job if running is not None else self._start(folder, Plan(graph=graph, payload=payload))
+
+    def retry(self, job: str, from_stage: str | None = None) -> Job:
+        with self._starting:
+            folder = self._existing(job)
+            if self._running(job) is not None:
+                raise Held(f"job {job} is running; stop it first, or wait")
+            plan = read_plan(folder.plan)
+            again = frozenset[str]() if from_stage is None else after(plan.graph, from_stage)
+            return self._start(folder, plan, again)
+
+    def _start(self, folder: JobFolder, plan: Plan, again: frozenset[str] = frozenset()) -> Job:
+        check(plan)
+        held = folder.hold()
+        try:
+            before = folder.read() if folder.exists() else None
+            job = begun(folder.job, plan, before)
+            folder.stop.unlink(missing_ok=True)
+            write_plan(folder.plan, plan)
+            folder.write(job)
+            points.reached("job-written")
+            settings = Settings(
+                library=homes.driver_path(self.home), slots=self._slots, backoff=self._backoff, grace=self._grace
+            )
+        except BaseException:
+            os.close(held)
+            raise
+        run = JobRun(folder, plan, job, settings, held, again)
+        self._runs[job.id] = run
+        run.start()
+        return job
+
+    def get(self, job: str) -> Job:
+        run = self._running(job)
+        return run.job if run is not None else self._existing(job).look()
+
+    def list(self) -> tuple[Job, ...]:
+        found = [self.get(folder.job) for folder in all_jobs(homes.jobs(self.home))]
+        return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
+
+    def watch(self, job: str) -> Iterator[Job]:
+        run = self._runs.get(job)
+        last = self.get(job)
+        yield last
+        while not last.state.ended:
+            if run is not None:
+                with run.changed:
+                    run.changed.wait_for(lambda seen=last: run.job is not seen)  # type: ignore[misc]
+                current = run.job
+            else:
+                time.sleep(LOOK)
+                current = self.get(job)
+            if current != last:
+                yield current
+            last = current
+
+    def logs(self, job: str, stage: str | None = None, follow: bool = False) -> Iterator[LogLine]:
+        names = [run.name for run in self.get(job).stages]
+        if stage is not None and stage not in names:
+            raise NotFound(f"job {job} has no stage '{stage}'; it has {', '.join(names)}")
+        chosen = names if stage is None else [stage]
+        return logs.lines(self._folder(job), chosen, lambda: follow and not self.get(job).state.ended)
+
+    def stop(self, job: str) -> Job:
+        run = self._running(job)
+        if run is not None:
+            run.stop()
+            run.join()
+            return run.job
+        folder = self._existing(job)
+        if folder.holder() is not None:
+            return self._ask_to_stop(folder)
+        now_ = folder.look()
+        if not folder.read().state.ended:
+            folder.write(now_)  # its runner is gone: what `look` says is now on disk, too
+        return now_
+
+    def _ask_to_stop(self, folder: JobFolder) -> Job:
+        folder.stop.touch()
+        deadline = time.monotonic() + STOPS_WITHIN
+        while time.monotonic() < deadline:
+            job = folder.look()
+            if job.state.ended:
+                return job
+            time.sleep(LOOK)
+        raise Held(f"job {folder.job} did not stop within {STOPS_WITHIN:.0f} s; process {folder.holder()} runs it")
+
+    def result(self, job: str, into: Path) -> Path:
+        folder = self._existing(job)
+        now_ = self.get(job)
+        if now_.state is not JobState.SUCCEEDED:
+            raise JobFailed(
+                f"job {job} has no result: it is {now_.state}" + (f": {now_.message}" if now_.message else "")
+            )
+        if into.exists() and not (into.is_dir() and not any(into.iterdir())):
+            raise UsageError(f"{into} exists already and is not empty; name a new folder")
+        return tree.publish(into, lambda part: tree.copy(folder.result, part))
+
+    def _folder(self, job: str) -> JobFolder:
+        return JobFolder(homes.jobs(self.home), job)
+
+    def _existing(self, job: str) -> JobFolder:
+        folder = self._folder(job)
+        folder.read()
+        return folder
+
+    def _running(self, job: str) -> JobRun | None:
+        """The run of a job in this process, while it lasts; others are forgotten."""
+        with self._starting:
+            run = self._runs.get(job)
+            if run is not None and run.job.state.ended:
+                with suppress(KeyError):
+                    del self._runs[job]
+                return None
+            return run
+
+
+def begun(job: str, plan: Plan, before: Job | None) -> Job:
+    """A new job, or the same one again: its creation stays."""
+    new = Job(
+        id=job,
+        workflow=str(plan.graph.workflow.name),
+        workflow_digest=plan.graph.digest,
+        payload=plan.payload.id,
+        state=JobState.PENDING,
+        created=now(),
+        stages=waiting(plan, before),
+    )
+    if before is None or not before.created:
+        return new
+    return replace(new, created=before.created, started=before.started, attempt=before.attempt + 1)
+
+
+def check(plan: Plan) -> None:
+    """What can be known before anything starts. Raises NotInstalled, NotFound or UsageError."""
+    for node in plan.graph.nodes:
+        if node.name.lower() in RESERVED:
+            raise UsageError(
+                f"a stage cannot be called '{node.name}': a job's folder has a file of that name; rename it"
+            )
+        command.words(node.spec, node.step.args)
+    if not plan.payload.folder.is_dir():
+        raise NotFound(f"{plan.payload.folder}: no such folder; it should hold the study to work on")
+
+
+def after(graph: Graph, stage: str) -> frozenset[str]:
+    """The stage and everything that depends on it. Raises NotFound."""
+    if stage not in {node.name for node in graph.nodes}:
+        raise NotFound(f"no stage '{stage}'; there are {', '.join(node.name for node in graph.nodes)}")
+    found = {stage}
+    for node in graph.nodes:
+        if found & {*node.waits_for, *node.inputs}:
+            found.add(node.name)
+    return frozenset(found)
