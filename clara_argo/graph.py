@@ -12,7 +12,7 @@ import heapq
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
@@ -27,6 +27,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123, what Kubernetes takes as a name
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 RESERVED = {"result"}  # folders of a job that are no stage's
+
+_SPEC_FIELDS = tuple(field.name for field in fields(StageSpec) if field.name != "folder")
 
 Edges = dict[str, tuple[str, ...]]  # a stage and the stages it needs
 
@@ -412,8 +414,10 @@ def _digest(workflow: Workflow, nodes: tuple[Node, ...], results: tuple[str, ...
 
 def _spec_value(spec: StageSpec) -> dict[str, object]:
     """Everything in a stage definition but where its folder is, as JSON values."""
-    values = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "folder"}
-    plain: dict[str, object] = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()
+    values = {name: getattr(spec, name) for name in _SPEC_FIELDS}
+    return values | {
+        "image": [spec.image.repository, spec.image.tag, spec.image.digest],
+        "resources": [spec.resources.cpu, spec.resources.memory, spec.resources.gpu],
+        "env": dict(spec.env),
+        "extra": dict(spec.extra),
     }
-    return plain | {"image": asdict(spec.image), "resources": asdict(spec.resources)}

@@ -289,6 +289,9 @@ class _Builder:
             self.findings.error("yaml", " ".join(str(error).split()))
             return
         message, hint = str(error.problem or error.context), ""
+        if "nesting" in message:
+            self.findings.error("depth", f"lists and mappings are nested deeper than {MAX_DEPTH}", self._place(mark))
+            return
         rows = text.splitlines()
         row = rows[mark.line] if mark.line < len(rows) else ""
         if row[mark.column : mark.column + 1] == "\t" or "\t" in row[: len(row) - len(row.lstrip())]:
