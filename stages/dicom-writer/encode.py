@@ -81,14 +81,15 @@ class Template:
 
     def __init__(self, constant: Mapping[int, bytes], varying: Iterable[int]) -> None:
         self.varying = sorted(varying)
+        self.otherwise = {tag: constant.get(tag, b"") for tag in self.varying}
         runs: list[list[bytes]] = [[] for _ in range(len(self.varying) + 1)]
-        for tag in sorted(constant):
+        for tag in sorted(set(constant) - set(self.varying)):
             runs[sum(other < tag for other in self.varying)].append(constant[tag])
         self.runs = [b"".join(run) for run in runs]
 
     def fill(self, values: Mapping[int, bytes]) -> bytes:
-        """The data set with these elements in their places; a tag that is not given is left out."""
+        """The data set with these elements in their places; one that is not given is that of the others, or left out."""
         parts = [self.runs[0]]
         for tag, run in zip(self.varying, self.runs[1:], strict=True):
-            parts += (values.get(tag, b""), run)
+            parts += (values.get(tag, self.otherwise[tag]), run)
         return b"".join(parts)

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from clara_driver.volume import Header
 from numpy.typing import NDArray
-
 from refusal import Refused
 from source import Plane
+
+from clara_driver.volume import Header
 
 ANGLE = 1e-3  # direction cosines may differ by this
 LENGTH = 1e-3  # mm: positions and spacings in the plane may differ by this, or by 1 % of a pixel
@@ -83,7 +83,7 @@ def _axes(stack: list[Plane]) -> Array:
     axes = np.stack([normal, along_column, along_row], axis=1)
     if not np.abs(axes.T @ axes - np.eye(3)).max() <= ANGLE:
         raise Refused("E_GEOMETRY", "ImageOrientationPatient of the source is not a right angle of unit vectors")
-    return axes / np.linalg.norm(axes, axis=0)
+    return np.asarray(axes / np.linalg.norm(axes, axis=0))
 
 
 def _on_stack(header: Header, stack: list[Plane]) -> Placement:

@@ -11,13 +11,12 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
+import encode
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
-import encode
 from sidecar import NOTICE, Algorithm, Code, Sidecar
 from source import UNREADABLE, Instance, line
 
@@ -89,9 +88,14 @@ def about(header: Dataset) -> Dataset:
     made = copied(header, (*COPIED, *REGION))
     for keyword in REQUIRED:
         if keyword not in made:
-            made.add_new(keyword, dictionary_VR(tag_for_keyword(keyword) or 0), "")
+            made.add(empty(keyword))
     made.SpecificCharacterSet = encode.UTF8
     return made
+
+
+def empty(keyword: str) -> DataElement:
+    """An attribute without a value, as type 2 allows."""
+    return DataElement(Tag(keyword), dictionary_VR(keyword), "")
 
 
 def moment(instances: Iterable[Instance]) -> tuple[str, str]:

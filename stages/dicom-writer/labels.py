@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
 from refusal import Refused
 from sidecar import Segment
 
-Voxels = NDArray[np.integer]  # [slice, row, column]
+Voxels = NDArray[np.generic]  # whole numbers [slice, row, column]
 MAX_UNNAMED = 255  # values of a label map without a sidecar; more is taken for an image
 
 

@@ -8,21 +8,21 @@ import logging
 import warnings
 from pathlib import Path
 
-import clara_driver
-import numpy as np
-import pydicom.config
-from clara_driver import volume
-
 import derived
 import grid
 import labels
+import numpy as np
+import pydicom.config
 import seg
 import sidecar
 import source
 from identity import Provenance
+from numpy.typing import NDArray
 from refusal import Refused
-from sidecar import Sidecar
 from source import Instance
+
+import clara_driver
+from clara_driver import volume
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def write(
     return made
 
 
-def _voxels(path: Path) -> tuple[np.ndarray, str]:
+def _voxels(path: Path) -> tuple[NDArray[np.generic], str]:
     """Voxels [k, j, i] and the digest of all that decides what they are."""
     try:
         header, data = volume.read(path)

@@ -12,23 +12,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-
 import encode
 import identity
+import numpy as np
+import reference
 from grid import Placement
 from identity import Provenance, code
 from labels import Voxels
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 from refusal import Refused
 from sidecar import NOTICE, Algorithm, Code, Segment, Sidecar
-from source import Plane, words
+from source import words
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
-SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
-SEGMENTATION = Code("113076", "DCM", "Segmentation")
-INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
+INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 SEGMENT_NUMBER, SEGMENT_GROUP = 0x0062000B, 0x0062000A
 POSITION, POSITION_GROUP = 0x00200032, 0x00209113
 PER_FRAME, PIXELS = 0x52009230, 0x7FE00010
@@ -86,7 +84,7 @@ def _groups(frames: Sequence[tuple[int, int]], placement: Placement) -> Iterator
     """The functional groups of each frame (PS3.3 C.7.6.16), as items."""
     used = sorted({k for _, k in frames})
     index = {k: number for number, k in enumerate(used, 1)}
-    derivation = {k: _derivation(placement.planes[k]) for k in used}
+    derivation = {k: reference.derivation(placement.planes[k], reference.SEGMENTATION) for k in used}
     position = {
         k: encode.sequence(POSITION_GROUP, encode.text(POSITION, "DS", *placement.planes[k].position)) for k in used
     }
@@ -98,28 +96,6 @@ def _groups(frames: Sequence[tuple[int, int]], placement: Placement) -> Iterator
             + position[k]
             + encode.sequence(SEGMENT_GROUP, encode.element(SEGMENT_NUMBER, "US", struct.pack("<H", segment + 1)))
         )
-
-
-def _derivation(plane: Plane) -> bytes:
-    """Derivation Image (PS3.3 C.7.6.16.2.6): this frame was made from that plane."""
-    frame = b"" if plane.frame is None else encode.text(0x00081160, "IS", str(plane.frame))
-    source = (
-        encode.text(0x00081150, "UI", plane.instance.sop_class)
-        + encode.text(0x00081155, "UI", plane.instance.uid)
-        + frame
-        + encode.text(0x0028135A, "CS", "YES")
-        + encode.sequence(0x0040A170, _code(SOURCE_IMAGE))
-    )
-    content = encode.sequence(0x00082112, source) + encode.sequence(0x00089215, _code(SEGMENTATION))
-    return encode.sequence(0x00089124, content)
-
-
-def _code(concept: Code) -> bytes:
-    return (
-        encode.text(0x00080100, "SH", concept.value)
-        + encode.text(0x00080102, "SH", concept.scheme)
-        + encode.text(0x00080104, "LO", concept.meaning)
-    )
 
 
 def _root(
@@ -146,7 +122,7 @@ def _root(
     made.SegmentSequence = [
         _segment(number, segment, sidecar, provenance) for number, segment in enumerate(segments, 1)
     ]
-    made.ReferencedSeriesSequence = [_referenced(placement.planes)]
+    made.ReferencedSeriesSequence = [reference.series(placement.planes)]
     made.SharedFunctionalGroupsSequence = [_shared(placement)]
     return made
 
@@ -193,18 +169,6 @@ def _shared(placement: Placement) -> Dataset:
     return made
 
 
-def _referenced(planes: Sequence[Plane]) -> Dataset:
-    """Common Instance Reference (PS3.3 C.12.2): every source instance once."""
-    made = Dataset()
-    made.SeriesInstanceUID = planes[0].instance.series
-    made.ReferencedInstanceSequence = []
-    for uid, sop_class in {plane.instance.uid: plane.instance.sop_class for plane in planes}.items():
-        reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, uid
-        made.ReferencedInstanceSequence.append(reference)
-    return made
-
-
 def _segment(number: int, segment: Segment, sidecar: Sidecar, provenance: Provenance) -> Dataset:
     """One item of the Segment Sequence (PS3.3 C.8.20.4)."""
     made = Dataset()
@@ -236,13 +200,15 @@ def _algorithm(algorithm: Algorithm) -> Dataset:
 
 
 def lab(color: tuple[int, int, int]) -> list[int]:
-    """sRGB 0..255 -> CIELab of white point D50 as DICOM stores it, 16 bits each (PS3.3 C.10.7.1.1)."""
+    """sRGB 0..255 -> CIELab as DICOM stores it, 16 bits each (PS3.3 C.10.7.1.1).
+
+    The white point is sRGB's own, D65, because the readers in use take it to be that: with D50, which the standard
+    borrows from ICC, their colours would come back a little off.
+    """
     part = np.array(color) / 255.0
     linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
-    matrix = np.array([  # sRGB -> XYZ, adapted to D50 (Bradford), IEC 61966-2-1
-        [0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733],
-    ])  # fmt: skip
-    x, y, z = (matrix @ linear) / np.array([0.9642, 1.0, 0.8251])
-    fx, fy, fz = (t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in (x, y, z))
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # IEC 61966-2-1
+    relative = (matrix @ linear) / matrix.sum(axis=1)
+    fx, fy, fz = (t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in relative)
     scaled = (116 * fy - 16) / 100 * 65535, (500 * (fx - fy) + 128) * 257, (200 * (fy - fz) + 128) * 257
     return [int(min(max(round(float(value)), 0), 65535)) for value in scaled]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clara_driver import volume
-
 from refusal import Refused
+
+from clara_driver import volume
 
 MAX_VALUE = 65535  # of a label, and of segments in an object (Segment Number is US)
 INTEGERS = ("MET_CHAR", "MET_UCHAR", "MET_SHORT", "MET_USHORT", "MET_INT", "MET_UINT")
@@ -64,6 +64,7 @@ class Sidecar:
     algorithm: Algorithm = Algorithm()
     notice: str = NOTICE
     derivation: str = ""
+    derivation_code: Code | None = None
     unit: str = ""
 
 
@@ -103,7 +104,8 @@ def _parse(given: Mapping[str, Any], kind: str, name: str) -> Sidecar:
         segments=_segments(given["segments"]) if kind == "labels" and "segments" in given else None,
         algorithm=Algorithm(*(_text(algorithm.get(key, ""), "algorithm", 64) for key in ("name", "version", "digest"))),
         notice=notice if NOTICE.lower() in notice.lower() else f"{NOTICE}. {notice}".rstrip(),
-        derivation=_text(given.get("derivation", ""), "derivation", 1024),
+        derivation=_text(given.get("derivation", ""), "derivation", 900),
+        derivation_code=_code(given.get("derivation_code"), "derivation_code"),
         unit=_text(values.get("unit", ""), "unit", 16),
     )
 
@@ -129,7 +131,7 @@ def _segments(given: object) -> tuple[Segment, ...]:
 
 def _segment(given: Mapping[str, Any]) -> Segment:
     value = given.get("value")
-    if not _whole(value, 1, MAX_VALUE):
+    if not isinstance(value, int) or not _whole(value, 1, MAX_VALUE):
         raise ValueError(f"the value of a segment must be a whole number from 1 to {MAX_VALUE}")
     color = given.get("color")
     if color is not None and not (
@@ -140,7 +142,7 @@ def _segment(given: Mapping[str, Any]) -> Segment:
     kind = _code(given.get("type"), where + "type") or TISSUE
     label = _text(given.get("label") or given.get("name") or f"Segment {value}", where + "label", 64)
     return Segment(
-        value=int(value),
+        value=value,
         label=label,
         category=_code(given.get("category"), where + "category") or TISSUE,
         type=kind,
@@ -153,7 +155,8 @@ def _code(given: object, where: str) -> Code | None:
     if given is None:
         return None
     entry = _mapping(given, where)
-    parts = [_text(entry.get(key), f"{where} {key}", size) for key, size in (("value", 16), ("scheme", 16), ("meaning", 64))]
+    sizes = {"value": 16, "scheme": 16, "meaning": 64}
+    parts = [_text(entry.get(key), f"{where} {key}", size) for key, size in sizes.items()]
     if not all(parts):
         raise ValueError(f"{where} needs value, scheme and meaning")
     return Code(*parts)

@@ -20,7 +20,6 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-
 from refusal import Refused
 
 MAX_DEFLATED_HEADER = 64 << 20  # bytes after inflation; what lies beyond is pixels
@@ -29,15 +28,25 @@ UNREADABLE = (
     EOFError, RecursionError, struct.error, zlib.error, BytesLengthException, InvalidDicomError,
 )  # fmt: skip  # what pydicom raises for files that are not DICOM, or broken
 
+# Acquisition attributes of a classic image that a derived one keeps when all its source images agree on them: Contrast
+# (PS3.3 C.7.6.4), General Acquisition, CT Image (C.8.2.1), MR Image (C.8.3.1).
+ACQUISITION = [
+    "ContrastBolusAgent", "ContrastBolusRoute", "ScanningSequence", "SequenceVariant", "ScanOptions",
+    "MRAcquisitionType", "SequenceName", "AngioFlag", "SliceThickness", "KVP", "RepetitionTime", "EchoTime",
+    "InversionTime", "NumberOfAverages", "ImagingFrequency", "ImagedNucleus", "EchoNumbers", "MagneticFieldStrength",
+    "SpacingBetweenSlices", "EchoTrainLength", "PercentSampling", "PercentPhaseFieldOfView", "PixelBandwidth",
+    "DataCollectionDiameter", "ProtocolName", "ReconstructionDiameter", "ReceiveCoilName", "DistanceSourceToDetector",
+    "DistanceSourceToPatient", "GantryDetectorTilt", "TableHeight", "RotationDirection", "ExposureTime",
+    "XRayTubeCurrent", "Exposure", "FilterType", "FocalSpots", "ConvolutionKernel",
+    "InPlanePhaseEncodingDirection", "FlipAngle",
+]  # fmt: skip
 # What is read of every file; the whole header of one instance is read later.
 INDEX = [
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate",
-    "ContentDate", "AcquisitionDateTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime", "Modality",
-    "PatientName", "PatientID", "PatientBirthDate", "KVP", "EchoTime", "SliceThickness", "ScanningSequence",
-    "SequenceVariant", "ScanOptions", "RepetitionTime", "InversionTime", "EchoTrainLength", "ConvolutionKernel",
-    "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "FrameOfReferenceUID", "SliceLocation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "WindowCenter",
-    "WindowWidth", "RescaleSlope", "RescaleIntercept", "RescaleType", "GantryDetectorTilt", "TableHeight",
+    "ContentDate", "AcquisitionDateTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime", "PatientName",
+    "PatientID", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "SliceLocation", "NumberOfFrames",
+    "Rows", "Columns", "PixelSpacing", "RescaleSlope", "RescaleIntercept", *ACQUISITION,
 ]  # fmt: skip
 
 
@@ -58,7 +67,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One image plane: a classic instance or one frame of a multi-frame one. Patient space, mm, as text of the source."""
+    """One image plane: a classic instance or one frame of another. Patient space, mm, as text of the source."""
 
     instance: Instance
     frame: int | None  # from 1; None in a classic instance
