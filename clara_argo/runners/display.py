@@ -1,0 +1,112 @@
+"""How a running job looks to people: bars that redraw themselves on a terminal, one line a change elsewhere.
+
+Knows the Job value only, so it shows jobs of every runner. Names and messages are shortened, never wrapped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TextIO
+
+from clara_argo.model.job import Job, StageRun, StageState
+from clara_argo.runners.protocol import Runner
+
+BAR = 24  # characters
+REDRAW = 0.1  # seconds
+WORDS = {
+    StageState.PENDING: "waiting",
+    StageState.RUNNING: "running",
+    StageState.SUCCEEDED: "done",
+    StageState.FAILED: "failed",
+    StageState.STOPPED: "stopped",
+    StageState.SKIPPED: "skipped",
+}
+COLOURS = {StageState.SUCCEEDED: "32", StageState.RUNNING: "36", StageState.FAILED: "31", StageState.STOPPED: "33"}
+
+
+def follow(runner: Runner, job: str, stream: TextIO) -> Job:
+    """Show the job until it has ended; returns how it ended."""
+    return _draw(runner, job, stream) if stream.isatty() else _tell(runner, job, stream)
+
+
+def _draw(runner: Runner, job: str, stream: TextIO) -> Job:
+    drawn = 0
+    while True:
+        current = runner.get(job)
+        size = shutil.get_terminal_size()
+        rows = list(bars(current, _now(), size.columns - 1, colour=True))[-max(1, size.lines - 1) :]
+        up = f"\x1b[{drawn}A" if drawn else ""
+        stream.write(up + "".join(f"\x1b[2K{row}\n" for row in rows))
+        stream.flush()
+        drawn = len(rows)
+        if current.state.ended:
+            return current
+        time.sleep(REDRAW)
+
+
+def _tell(runner: Runner, job: str, stream: TextIO) -> Job:
+    before: Job | None = None
+    for current in runner.watch(job):
+        for run in current.stages:
+            old = before.stage(run.name) if before is not None else None
+            if old is None or (old.state, old.attempt, old.message) != (run.state, run.attempt, run.message):
+                text = sentence(run)
+                if text:
+                    stream.write(text + "\n")
+                    stream.flush()
+        before = current
+    assert before is not None
+    return before
+
+
+def sentence(run: StageRun) -> str:
+    """What is new about a stage; "" when there is nothing to say."""
+    if run.state in (StageState.PENDING, StageState.SKIPPED):
+        return ""
+    text = f"{run.name}: {WORDS[run.state]}"
+    if run.state is StageState.RUNNING and run.attempt > 1:
+        text += f" (attempt {run.attempt})"
+    if run.finished is not None:
+        text += f" in {seconds(run, _now()):.1f} s"
+    return f"{text}: {run.message}" if run.message else text
+
+
+def bars(job: Job, now: datetime, width: int, *, colour: bool = False) -> Iterator[str]:
+    """One row a stage: name, bar, progress, seconds, message."""
+    longest = min(max((len(run.name) for run in job.stages), default=0), 32)
+    for run in job.stages:
+        took = f"{seconds(run, now):6.1f} s" if run.started else "        "
+        progress = run.progress if run.state is StageState.RUNNING and run.progress else WORDS[run.state]
+        row = f"  {run.name[:longest]:<{longest}}  {bar(run)}  {progress[:12]:<12} {took}"
+        row = f"{row}  {run.message}" if run.message else row
+        row = row if len(row) <= width else row[: max(0, width - 1)] + "…"
+        code = COLOURS.get(run.state) if colour else None
+        yield f"\x1b[{code}m{row}\x1b[0m" if code else row
+
+
+def bar(run: StageRun) -> str:
+    full = round(BAR * share(run))
+    return "█" * full + "░" * (BAR - full)
+
+
+def share(run: StageRun) -> float:
+    """How much of a stage is done, 0 to 1."""
+    if run.state is StageState.SUCCEEDED:
+        return 1.0
+    done, _, total = run.progress.partition("/")
+    return min(1.0, int(done) / int(total)) if run.progress and int(total) > 0 else 0.0
+
+
+def seconds(run: StageRun | Job, now: datetime) -> float:
+    """From start to end, or to now."""
+    if run.started is None:
+        return 0.0
+    end = datetime.fromisoformat(run.finished) if run.finished else now
+    return max(0.0, (end - datetime.fromisoformat(run.started)).total_seconds())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
