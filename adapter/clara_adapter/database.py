@@ -1,0 +1,110 @@
+"""One SQLite file: a change is a transaction, and when its block has ended the change is on disk.
+
+Opens SQLite in write-ahead mode with `synchronous=FULL`. Knows rows and state tables; knows no network and moves no
+files. Times are seconds since 1970; only dates and the pause before the next attempt are kept, durations are
+measured elsewhere on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import OperationalError
+
+from clara_adapter.schema import METADATA, VERSION, event, info
+from clara_argo.errors import ClaraError, TryAgain
+
+BUSY_SECONDS = 30.0
+
+
+class StoreError(ClaraError):
+    """The state file cannot be used."""
+
+
+class Database:
+    """Connections and transactions on one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        self._writing = threading.RLock()
+        self._engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+        sql.event.listen(self._engine, "connect", _set_up)
+        sql.event.listen(self._engine, "begin", _begin)
+        self._make()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def change(self) -> Iterator[sql.Connection]:
+        """One transaction: committed and flushed at the end of the block, or not at all. Raises TryAgain."""
+        with self._writing, _named(self.path), self._engine.begin() as connection:
+            yield connection
+
+    def rows(self, statement: sql.Select[Any]) -> list[Any]:
+        with _named(self.path), self._engine.connect() as connection:
+            return list(connection.execution_options(clara_read=True).execute(statement))
+
+    def first(self, statement: sql.Select[Any]) -> Any:
+        with _named(self.path), self._engine.connect() as connection:
+            return connection.execution_options(clara_read=True).execute(statement).first()
+
+    def _make(self) -> None:
+        with self.change() as connection:
+            METADATA.create_all(connection)
+            found = connection.execute(sql.select(info.c.version)).scalar()
+            if found is None:
+                connection.execute(info.insert().values(version=VERSION))
+            elif found != VERSION:
+                raise StoreError(f"{self.path}: has version {found}, this program reads {VERSION}; use another spool")
+        _flush_folder(self.path.parent)
+
+
+def record(
+    connection: sql.Connection, kind: str, subject: str, what: str, before: str, after: str, message: str = ""
+) -> None:
+    """Write one line of history, in the transaction that makes it true."""
+    values = {"at": time.time(), "kind": kind, "subject": subject, "what": what}
+    connection.execute(event.insert().values(**values, before=before, after=after, message=message[:2000]))
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, see _begin
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={int(BUSY_SECONDS * 1e3)}",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sql.Connection) -> None:
+    """Readers see one moment; writers queue at the start, not in the middle where they would have to be undone."""
+    reading = connection.get_execution_options().get("clara_read")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise TryAgain(f"{path}: {error.orig}; check the disk and its free space") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

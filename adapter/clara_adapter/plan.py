@@ -1,0 +1,160 @@
+"""A configuration file with everything it names: what `clara adapter serve` starts and `clara adapter check` shows.
+
+Knows how to find workflows in the project of the file. Starts nothing; `echo` asks the destinations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clara_argo import project, source
+from clara_argo.errors import ClaraError, DefinitionError, Finding, Level, NotFound
+from clara_argo.formats import adapter as reader
+from clara_argo.graph import Graph
+from clara_argo.model.route import Configuration, Destination, Route
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """`configuration` is None when the file itself is wrong; `graphs` holds what could be compiled."""
+
+    file: Path
+    configuration: Configuration | None
+    graphs: Mapping[str, Graph]
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> bool:
+        return project.has_errors(self.findings)
+
+    def check(self) -> None:
+        """Raises DefinitionError with every error."""
+        if self.failed:
+            raise DefinitionError(finding for finding in self.findings if finding.level is Level.ERROR)
+
+    def lines(self, answers: Mapping[str, str]) -> list[str]:
+        """For people: the node, then each route with its senders, workflows and destinations."""
+        if self.configuration is None:
+            return []
+        node = self.configuration
+        lines = [f"{node.ae_title} listens on {node.host}:{node.port}; spool {node.spool}; runner {node.runner}"]
+        for route in node.routes:
+            lines.append(f"route {route.name}: called {route.called}")
+            lines += [f"  from  {text}" for text in self._senders(route) or ["nobody"]]
+            lines += [f"  runs  {self._workflow(name)}" for name in route.workflows or ("nothing",)]
+            lines += [f"  to    {text}" for text in self._receivers(route, answers) or ["nobody"]]
+            settle = route.settle
+            lines.append(f"  after {settle.quiet:g} s without a new image, at most {settle.max:g} s after the first")
+        return lines
+
+    def to_json(self, answers: Mapping[str, str]) -> dict[str, Any]:
+        node = self.configuration
+        return {
+            "schema": 1,
+            "findings": [
+                {
+                    "level": str(finding.level),
+                    "code": finding.code,
+                    "where": finding.where,
+                    "message": finding.message,
+                    "hint": finding.hint,
+                }
+                for finding in self.findings
+            ],
+            "node": node and {"aeTitle": node.ae_title, "host": node.host, "port": node.port, "spool": node.spool},
+            "routes": [
+                {
+                    "name": route.name,
+                    "called": route.called,
+                    "sources": list(route.sources),
+                    "workflows": {name: _stages(self.graphs[name]) for name in route.workflows if name in self.graphs},
+                    "destinations": list(route.destinations),
+                }
+                for route in (node.routes if node else ())
+            ],
+            "echo": dict(answers),
+        }
+
+    def _senders(self, route: Route) -> list[str]:
+        assert self.configuration is not None
+        known = {one.name: one for one in self.configuration.sources}
+        return [
+            f"{name} ({known[name].ae_title} at {known[name].host or 'any address'})"
+            for name in route.sources
+            if name in known
+        ]
+
+    def _receivers(self, route: Route, answers: Mapping[str, str]) -> list[str]:
+        assert self.configuration is not None
+        known = {one.name: one for one in self.configuration.destinations}
+        return [_receiver(known[name], answers.get(name, "")) for name in route.destinations if name in known]
+
+    def _workflow(self, name: str) -> str:
+        graph = self.graphs.get(name)
+        return f"{name}: {' -> '.join(_stages(graph))}" if graph else name
+
+
+def _receiver(to: Destination, answer: str) -> str:
+    return f"{to.name} ({to.ae_title} at {to.host}:{to.port})" + (f": {answer}" if answer else "")
+
+
+def _stages(graph: Graph) -> list[str]:
+    return [node.name for node in graph.nodes]
+
+
+def read(file: Path, *, strict: bool = False) -> Plan:
+    """Read the configuration and find its workflows. Wrong content becomes findings. Raises NotFound for no file."""
+    try:
+        configuration, findings = reader.read(source.read(file), str(file))
+    except DefinitionError as error:
+        return Plan(file=file, configuration=None, graphs={}, findings=error.findings)
+    root = project.find_root(file)
+    graphs: dict[str, Graph] = {}
+    found = list(findings)
+    for route in configuration.routes:
+        for name in route.workflows:
+            if name in graphs:
+                continue
+            try:
+                graphs[name] = project.workflow(root, name, strict=strict)
+                found += graphs[name].findings
+            except DefinitionError as error:
+                found += error.findings
+            except ClaraError as error:
+                found.append(_not_found(file, route, name, error))
+    if strict:
+        found = [replace(one, level=Level.ERROR) if one.level is Level.WARNING else one for one in found]
+    spool = str((file.parent / configuration.spool).absolute())
+    return Plan(file=file, configuration=replace(configuration, spool=spool), graphs=graphs, findings=tuple(found))
+
+
+def _not_found(file: Path, route: Route, name: str, error: ClaraError) -> Finding:
+    code = "unknown-workflow" if isinstance(error, NotFound) else "workflow"
+    return Finding(
+        level=Level.ERROR,
+        code=code,
+        message=f"route {route.name!r}: {error}",
+        source=str(file),
+        line=getattr(name, "line", 0),
+        column=getattr(name, "column", 0),
+    )
+
+
+def echo(plan: Plan) -> dict[str, str]:
+    """Each destination by name: "answers", or why not."""
+    from clara_adapter.scu import Deadlines, Scu
+
+    answers: dict[str, str] = {}
+    if plan.configuration is None:
+        return answers
+    deadlines = Deadlines(connect=5, associate=5, answer=5, stall=5)
+    for destination in plan.configuration.destinations:
+        try:
+            status = Scu(plan.configuration.ae_title, destination, deadlines).echo()
+            answers[destination.name] = "answers" if status == 0 else f"answers with status 0x{status:04X}"
+        except ClaraError as error:
+            answers[destination.name] = str(error)
+    return answers

@@ -1,0 +1,89 @@
+"""Who may send to whom: the configuration's sources and routes as answers to an association request.
+
+AE titles and addresses are looked up, nothing else is done with them. Knows no sockets but the resolver.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from clara_adapter.peer import UNKNOWN_CALLED, UNKNOWN_CALLING, Peer, Refusal
+from clara_argo.model.route import Configuration, Route, Source
+
+log = logging.getLogger(__name__)
+RESOLVE_AGAIN_SECONDS = 60.0
+
+
+class Addresses:
+    """The addresses of host names, asked for once a minute at most."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, frozenset[str]]] = {}
+        self._lock = threading.Lock()
+
+    def has(self, host: str, address: str) -> bool:
+        """Whether `host`, a name or an address, is at `address`."""
+        plain = _plain(address)
+        if _plain(host) == plain:
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return plain in self._resolve(host)
+        return False
+
+    def _resolve(self, host: str) -> frozenset[str]:
+        with self._lock:
+            at, found = self._known.get(host, (-RESOLVE_AGAIN_SECONDS, frozenset()))
+            if self._clock() - at < RESOLVE_AGAIN_SECONDS:
+                return found
+            try:
+                found = frozenset(_plain(str(entry[4][0])) for entry in socket.getaddrinfo(host, None))
+            except OSError as error:
+                log.warning("host name %r cannot be resolved: %s; nobody is let in by it", host, error)
+            self._known[host] = (self._clock(), found)
+            return found
+
+
+class Routing:
+    """Answers `admit` for the receiving side and names the routes that an instance takes."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._routes = configuration.routes
+        self._sources = {source.name: source for source in configuration.sources}
+        self._addresses = Addresses()
+
+    def admit(self, peer: Peer) -> Refusal | None:
+        """None = welcome. What is wrong first decides: the called title, then calling title and address."""
+        if not any(route.called == peer.called for route in self._routes):
+            return UNKNOWN_CALLED
+        if not self.routes(peer):
+            return UNKNOWN_CALLING
+        return None
+
+    def routes(self, peer: Peer) -> tuple[Route, ...]:
+        """Every route with this called title that names this sender."""
+        return tuple(route for route in self._routes if route.called == peer.called and self._sends_to(route, peer))
+
+    def _sends_to(self, route: Route, peer: Peer) -> bool:
+        sources = (self._sources[name] for name in route.sources if name in self._sources)
+        return any(self._is(source, peer) for source in sources)
+
+    def _is(self, source: Source, peer: Peer) -> bool:
+        return source.ae_title == peer.calling and (not source.host or self._addresses.has(source.host, peer.address))
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address in IPv6 clothes is the IPv4 address."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)

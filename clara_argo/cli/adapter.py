@@ -1,0 +1,88 @@
+"""`clara adapter`: serve the DICOM node of a configuration file, or check that file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from clara_adapter.plan import Plan
+
+CONFIG = click.option(
+    "--config",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The adapter's configuration, or a dicom-server-config.yaml.",
+)
+
+
+@click.group()
+def adapter() -> None:
+    """The DICOM adapter: receive studies, return results.
+
+    \b
+    Examples:
+      clara adapter check --config adapter.yaml --echo
+      clara adapter serve --config adapter.yaml
+    """
+
+
+@adapter.command()
+@CONFIG
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen here instead; 0 takes a free port.")
+def serve(file: Path, port: int | None) -> None:
+    """Receive studies and return results until SIGTERM or Ctrl-C.
+
+    The log goes to stderr: text on a terminal, JSON lines in a service. Exit code 5: another adapter has the spool.
+
+    \b
+    Examples:
+      clara adapter serve --config adapter.yaml
+      clara adapter serve --config adapter.yaml --port 11113
+    """
+    from clara_adapter import log, main, plan
+
+    planned = plan.read(file)
+    planned.check()
+    log.set_up()
+    main.serve(planned, port)
+
+
+@adapter.command()
+@CONFIG
+@click.option("--echo", is_flag=True, help="Ask each destination with a C-ECHO.")
+@click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", help="Format of the result.")
+def check(file: Path, echo: bool, strict: bool, form: str) -> None:
+    """Say everything that is wrong, and who may send what to whom.
+
+    Exit code 2 when the adapter would not start, 75 when a destination does not answer its C-ECHO.
+
+    \b
+    Examples:
+      clara adapter check --config adapter.yaml
+      clara adapter check --config adapter.yaml --echo -o json
+    """
+    from clara_adapter import plan
+    from clara_argo.errors import DefinitionError, TryAgain
+
+    planned = plan.read(file, strict=strict)
+    answers = plan.echo(planned) if echo else {}
+    click.echo(_json(planned, answers) if form == "json" else _text(planned, answers))
+    if planned.failed:
+        raise DefinitionError(finding for finding in planned.findings if finding.level == "error")
+    if silent := [name for name, answer in answers.items() if answer != "answers"]:
+        raise TryAgain(f"no C-ECHO from {', '.join(silent)}; is it running, and does it know us?")
+
+
+def _text(planned: Plan, answers: dict[str, str]) -> str:
+    return "\n".join([*map(str, planned.findings), *planned.lines(answers)])
+
+
+def _json(planned: Plan, answers: dict[str, str]) -> str:
+    import json
+
+    return json.dumps(planned.to_json(answers), indent=1)
