@@ -293,6 +293,8 @@ class _Builder:
             self.findings.error("depth", f"lists and mappings are nested deeper than {MAX_DEPTH}", self._place(mark))
             return
         rows = text.splitlines()
+        if mark.line >= len(rows):  # the text ends too early: where it began is more useful
+            mark = getattr(error, "context_mark", None) or mark
         row = rows[mark.line] if mark.line < len(rows) else ""
         if row[mark.column : mark.column + 1] == "\t" or "\t" in row[: len(row) - len(row.lstrip())]:
             message, hint = "a tab where YAML wants blanks", "indent with blanks"

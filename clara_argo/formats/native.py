@@ -62,22 +62,23 @@ def parallel(fields: Fields, *, separators: str = "", pad_args: bool = False) ->
     """
     fields.need("stages", "stages: [dicom-reader, …]")
     fields.need("ioFolders", "one entry for each stage, and the result: [dicom-reader/input, …]")
-    stages = fields.texts("stages")
+    fields.texts("stages")
+    stages = fields.nodes("stages")
     count = len(stages)
     folders = [_entry(fields, "ioFolders", node, separators) for node in fields.nodes("ioFolders")]
     locks = [_entry(fields, "waitLocks", node, separators) for node in fields.nodes("waitLocks")]
     args = [words(node, fields.findings, f"entry {n}") for n, node in enumerate(fields.nodes("args"), 1)]
-    _count(fields, "ioFolders", len(folders), count + 1, f"one for each of the {count} stages and one for the result")
-    _count(fields, "waitLocks", len(locks), count, 'one for each stage, "" where it waits for nothing')
-    if not pad_args or len(args) > count:
-        _count(fields, "args", len(args), count, 'one for each stage, "" where it has none')
-    for number, folder in enumerate(folders, 1):
+    if count:
+        _count(fields, "ioFolders", len(folders), count + 1, f"one for each of {count} stages and one for the result")
+        _count(fields, "waitLocks", len(locks), count, 'one for each stage, "" where it waits for nothing')
+        if not pad_args or len(args) > count:
+            _count(fields, "args", len(args), count, 'one for each stage, "" where it has none')
+    for number, folder in enumerate(folders):
         if not folder:
-            message = f"entry {number} of 'ioFolders' of {fields.what} is empty"
-            fields.findings.error("empty-folder", message, fields.nodes("ioFolders")[number - 1], "name a folder")
-    rows = zip_longest(folders[:count], locks[:count], args[:count], fillvalue=())
-    steps = [Step(stage=s, reads=r, waits_for=w, args=a) for s, (r, w, a) in zip(stages, rows, strict=False)]
-    steps += [Step(stage=stage, reads=()) for stage in stages[len(steps) :]]
+            message = f"entry {number + 1} of 'ioFolders' of {fields.what} is empty"
+            fields.findings.error("empty-folder", message, fields.nodes("ioFolders")[number], "name a folder")
+    rows = zip_longest(stages, folders[:count], locks[:count], args[:count], fillvalue=())
+    steps = [Step(stage=s, reads=r, waits_for=w, args=a) for s, r, w, a in rows if isinstance(s, Text)]
     return tuple(steps), folders[count] if len(folders) > count else ()
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from clara_argo.formats.fields import Fields, as_text, short
 from clara_argo.model.workflow import Image, Resources, StageSpec
-from clara_argo.source import Findings, Map, Node, Text, parse
+from clara_argo.source import Findings, List, Map, Node, Text, parse
 from clara_driver import contract
 
 KEYS = frozenset({
@@ -86,12 +86,13 @@ def _image(fields: Fields, findings: Findings, what: str) -> Image:
 
 
 def _command(fields: Fields) -> tuple[str, ...]:
-    command = fields.texts("command")
-    if fields.get("command") is not None and command and not command[0]:
-        fields.wrong("command", "begins with an empty text", "name the program first")
-    if "command" in fields and fields.at("command") != "" and not command:
-        fields.wrong("command", "must be a list of at least one text", "write command: [python3, main.py]")
-    return command
+    node = fields.node.get("command")
+    if node is None:
+        return ()
+    if not isinstance(node, List) or not node or node[0] == "":
+        fields.wrong("command", "must be a list that begins with a program", "write command: [python3, main.py]")
+        return ()
+    return fields.texts("command")
 
 
 def _absolute(fields: Fields, key: str, default: str) -> str:
