@@ -14,6 +14,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Layout = dict[str, Any]  # rows, columns, allocated, stored, signed, as `decoders` sends it
@@ -73,11 +74,10 @@ def _jpeg(data: bytes, layout: Layout, syntax: str) -> bytes:
     rows, columns, components, precision = _jpeg_facts(data)
     _agree(layout, rows, columns, components, precision, False)
     with tempfile.TemporaryDirectory() as room:
-        path = os.path.join(room, "frame.dcm")
-        with open(path, "wb") as file:
-            file.write(_wrapped(data, layout, syntax))
+        path = Path(room, "frame.dcm")
+        path.write_bytes(_wrapped(data, layout, syntax))
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        array = sitk.GetArrayFromImage(sitk.ReadImage(path))
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     if array.size != layout["rows"] * layout["columns"] or array.dtype.kind not in "iu":
         raise Undecodable("the decoder gave another image than the header says")
     return array.astype(f"<i{layout['allocated'] // 8}", copy=False).tobytes()  # type: ignore[no-any-return]

@@ -19,8 +19,13 @@ MAX_VALUE = 1 << 16  # bytes of one attribute the reader keeps
 MAX_TABLE = 1 << 24  # bytes of an extended offset table
 UNDEFINED = 0xFFFFFFFF
 
-SHORT = frozenset(vr.encode() for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-LONG = frozenset(vr.encode() for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+SHORT = frozenset((
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
+    b"ST", b"TM", b"UI", b"UL", b"US",
+))  # fmt: skip
+LONG = frozenset((
+    b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
+))  # fmt: skip
 
 Item = dict[int, Union[bytes, "list[Item]"]]
 

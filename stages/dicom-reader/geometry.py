@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from instance import Instance, Plane
+from numpy.typing import NDArray
 from refusal import Refuse, Warn
 
 SAME_DIRECTION = 1e-3  # difference of direction cosines within a stack

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import clara_driver
+from reader import MAX_BYTES, Options, RefusedSeries, processors, read
 
-from reader import MAX_BYTES, Options, RefusedSeries, read
+import clara_driver
 
 
 def arguments() -> Options:
@@ -14,11 +14,10 @@ def arguments() -> Options:
     parser.add_argument(
         "--series", action="append", default=[], metavar="UID", help="read this series only; repeatable"
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="decoder processes (default: processors)")
+    parser.add_argument("--jobs", type=int, default=processors(), metavar="N", help="decoder processes")
     parser.add_argument("--max-gib", type=float, default=MAX_BYTES / (1 << 30), metavar="G", help="largest volume")
     given = parser.parse_args()
-    limits = {"chosen": tuple(given.series), "max_bytes": int(given.max_gib * (1 << 30))}
-    return Options(**limits, jobs=given.jobs) if given.jobs else Options(**limits)
+    return Options(chosen=tuple(given.series), jobs=given.jobs, max_bytes=int(given.max_gib * (1 << 30)))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A file -> its transfer syntax and header (PS3.10 section 7). Files without preamble and meta information are read too.
+"""A file -> its transfer syntax and header (PS3.10 section 7). Preamble and meta information may be missing.
 
 Reads only the beginning of a file, as much as the header needs. A deflated data set is inflated within bounds. It
 knows no meaning of any attribute.

@@ -20,6 +20,11 @@ from volumes import Plan, plan, write
 MAX_BYTES = 16 << 30
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 class RefusedSeries(Exception):
     """Nothing was written; `refused` says why, series by series."""
 
@@ -33,7 +38,7 @@ class Options:
     """`chosen` = series UIDs, empty = all; `jobs` = decoder processes; `max_bytes` = of one volume as float32."""
 
     chosen: tuple[str, ...] = ()
-    jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    jobs: int = field(default_factory=processors)
     max_bytes: int = MAX_BYTES
 
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from clara_driver import volume
 
 from decoders import Decoders, Request
 from frames import Frames, locate
 from geometry import Grid, Slice
 from refusal import Refuse, Warn, tail
 from series import Series
+from sink import Sink
 from voxels import DoesNotFit, Slab, fits_short, rounds, stored, to_float, to_short
+
+from clara_driver import volume
 
 ELEMENT_SHORT, ELEMENT_FLOAT = "MET_SHORT", "MET_FLOAT"
 Progress = Callable[[], None]
@@ -74,27 +73,35 @@ def write(todo: Plan, folder: Path, decoders: Decoders, progress: Progress, more
 
 
 def _stream(todo: Plan, path: Path, element: str, decoders: Decoders, progress: Progress) -> str:
-    """All slices through memory one by one; returns the SHA-256 of the voxels."""
-    from sink import Sink
-
+    """All slices through memory one by one; returns the SHA-256 of the voxels. Raises DoesNotFit, Refuse."""
     compressed = _compressed(todo, decoders)
     biggest = max(entry.instance.layout.frame_bytes for entry in todo.slices)
     with Sink(path.with_suffix(".raw"), biggest) as sink:
         for entry in todo.slices:
-            layout, pixels = entry.instance.layout, entry.instance.file.pixels
-            room = sink.room()[: layout.frame_bytes]
-            if pixels is not None and pixels.length is None:
-                values = stored(memoryview(next(compressed)), layout, False, False)
+            values = _values(todo, entry, sink.room(), compressed)
+            if element == ELEMENT_SHORT:
+                slab = to_short(values, entry.instance.layout, entry.plane)
             else:
-                todo.frames[entry.instance.identity.sop].read_into((entry.plane.frame or 1) - 1, room)
-                big = entry.instance.file.encoding.big
-                values = stored(room, layout, big, big and pixels is not None and pixels.vr == b"OW")
-            slab: Slab = (
-                to_short(values, layout, entry.plane) if element == ELEMENT_SHORT else to_float(values, entry.plane)
-            )
-            sink.put(memoryview(np.ascontiguousarray(slab)).cast("B"))
+                slab = to_float(values, entry.plane)
+            sink.put(slab.data.cast("B"))
             progress()
         return sink.digest()
+
+
+def _values(todo: Plan, entry: Slice, room: memoryview, compressed: Iterator[bytes]) -> Slab:
+    """The stored values of a slice, in `room` where they need no decoding."""
+    layout, file = entry.instance.layout, entry.instance.file
+    if _is_compressed(entry):
+        return stored(memoryview(next(compressed)), layout, False, False)
+    room = room[: layout.frame_bytes]
+    todo.frames[entry.instance.identity.sop].read_into((entry.plane.frame or 1) - 1, room)
+    words = file.encoding.big and file.pixels is not None and file.pixels.vr == b"OW"
+    return stored(room, layout, file.encoding.big, words)
+
+
+def _is_compressed(entry: Slice) -> bool:
+    pixels = entry.instance.file.pixels
+    return pixels is not None and pixels.length is None
 
 
 def _compressed(todo: Plan, decoders: Decoders) -> Iterator[bytes]:
@@ -102,11 +109,10 @@ def _compressed(todo: Plan, decoders: Decoders) -> Iterator[bytes]:
 
     def requests() -> Iterator[Request]:
         for entry in todo.slices:
-            file = entry.instance.file
-            if file.pixels is not None and file.pixels.length is None:
-                frame = (entry.plane.frame or 1) - 1
-                data = todo.frames[entry.instance.identity.sop].compressed(frame)
-                yield Request(f"instance {tail(entry.instance.identity.sop)}", file.syntax, entry.instance.layout, data)
+            if _is_compressed(entry):
+                sop, syntax = entry.instance.identity.sop, entry.instance.file.syntax
+                data = todo.frames[sop].compressed((entry.plane.frame or 1) - 1)
+                yield Request(f"instance {tail(sop)}", syntax, entry.instance.layout, data)
 
     return decoders.decode(requests())
 
@@ -141,7 +147,3 @@ def _unit(entry: Slice) -> str:
     if entry.instance.modality == "CT" and entry.plane.rescaled:
         return entry.plane.unit or "HU"
     return entry.plane.unit
-
-
-def missing_syntaxes(plans: list[Plan]) -> set[str]:
-    return {entry.file.syntax for todo in plans for entry in chain(todo.series.instances)}

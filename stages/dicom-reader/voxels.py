@@ -6,16 +6,16 @@ Int16 where every value fits without loss, float32 otherwise. Works on one slice
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from instance import Layout, Plane
+from numpy.typing import NDArray
 
 SHORT_MIN, SHORT_MAX = -32768, 32767
 EXACT_FLOAT = 1 << 24  # integers up to here are exact in float32
 
-Slab = NDArray[np.generic]
+Slab = NDArray[Any]
 
 
 class DoesNotFit(Exception):
@@ -40,11 +40,12 @@ def stored(data: memoryview, layout: Layout, big: bool, swapped_bytes: bool) -> 
         values = values.astype(values.dtype.newbyteorder("<"))
     spare = layout.allocated - layout.stored
     if spare and layout.signed:
-        values = np.left_shift(values, spare, out=_own(values))  # type: ignore[call-overload]
-        return np.right_shift(values, spare, out=values)  # type: ignore[call-overload, no-any-return]
+        values = np.left_shift(values, spare, out=_own(values))
+        values >>= spare
+        return values
     if spare:
         mask = values.dtype.type((1 << layout.stored) - 1)
-        return np.bitwise_and(values, mask, out=_own(values))  # type: ignore[call-overload, no-any-return]
+        values = np.bitwise_and(values, mask, out=_own(values))
     return values
 
 
@@ -73,7 +74,8 @@ def _shifted(values: Slab, layout: Layout, intercept: int) -> Slab:
     if intercept == 0:
         return values.view("<i2")
     words = values.view("<u2")
-    return np.add(words, np.uint16(intercept % 65536), out=_own(words)).view("<i2")
+    words = np.add(words, np.uint16(intercept % 65536), out=_own(words))
+    return words.view("<i2")
 
 
 def to_float(values: Slab, plane: Plane) -> Slab:
