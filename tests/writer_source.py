@@ -148,7 +148,7 @@ def organs(count: int = ORGANS) -> list[dict[str, Any]]:
     ]
 
 
-def sidecar(instances: Sequence[Dataset], kind: str = "labels", **values: Any) -> dict[str, Any]:
+def sidecar(instances: Sequence[Dataset], kind: str = "labels", /, **values: Any) -> dict[str, Any]:
     first = instances[0]
     made: dict[str, Any] = {
         "schema": 1,

@@ -11,6 +11,7 @@ import math
 import struct
 from pathlib import Path
 
+import anatomy
 import encode
 import enhanced
 import identity
@@ -33,7 +34,7 @@ CLASSIC = {  # class of the source -> class of what is written
 }  # fmt: skip
 EMPTY = {  # type 2 of the image modules: there, even if empty
     CT: ("KVP", "AcquisitionNumber"),
-    MR: ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength"),
+    MR: ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength"),
 }
 EQUIPMENT = (
     "Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName",
@@ -157,6 +158,7 @@ def _root(
     made.PositionReferenceIndicator = header.get("PositionReferenceIndicator", "")
     made.update(identity.copied(header, ("PatientPosition", "BurnedInAnnotation", *identity.LOSSY)))
     made.setdefault(0x00185100, identity.empty("PatientPosition"))
+    made.update(anatomy.laterality(header))
     _acquisition(made, sop_class, placement, header)
     _pixel_module(made, placement, coding)
     made.ImageType = ["DERIVED", "PRIMARY", _third(sop_class, header)]
@@ -191,7 +193,8 @@ def _acquisition(made: Dataset, sop_class: str, placement: Placement, header: Da
     if sop_class == MR:
         made.ScanningSequence = made.get("ScanningSequence") or "RM"
         made.SequenceVariant = made.get("SequenceVariant") or "NONE"
-    for keyword in EMPTY[sop_class]:
+    inversion = ("InversionTime",) if "IR" in words(made, "ScanningSequence") else ()
+    for keyword in (*EMPTY[sop_class], *inversion):
         if keyword not in made:
             made.add(identity.empty(keyword))
 

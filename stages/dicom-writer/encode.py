@@ -88,7 +88,7 @@ class Template:
         self.runs = [b"".join(run) for run in runs]
 
     def fill(self, values: Mapping[int, bytes]) -> bytes:
-        """The data set with these elements in their places; one that is not given is that of the others, or left out."""
+        """The data set with these in their places; one that is not given is that of the others, or left out."""
         parts = [self.runs[0]]
         for tag, run in zip(self.varying, self.runs[1:], strict=True):
             parts += (values.get(tag, self.otherwise[tag]), run)

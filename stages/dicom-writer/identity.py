@@ -41,9 +41,9 @@ COPIED = (
     "AdditionalPatientHistory", "MedicalAlerts", "Allergies", "AdmittingDiagnosesDescription",
     "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID",
     "ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID",
-    "ClinicalTrialTimePointDescription", "LongitudinalTemporalInformationModified",
+    "ClinicalTrialTimePointDescription", "LongitudinalTemporalInformationModified", "BodyPartExamined",
+    "TimezoneOffsetFromUTC",
 )  # fmt: skip
-REGION = ("BodyPartExamined", "AnatomicRegionSequence", "Laterality", "TimezoneOffsetFromUTC")
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
@@ -85,7 +85,7 @@ def _public(element: DataElement) -> DataElement:
 def about(header: Dataset) -> Dataset:
     """A new data set about the patient and study of a source instance, in UTF-8."""
     header.decode()
-    made = copied(header, (*COPIED, *REGION))
+    made = copied(header, COPIED)
     for keyword in REQUIRED:
         if keyword not in made:
             made.add(empty(keyword))
