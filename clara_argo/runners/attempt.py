@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from clara_driver import contract
 from clara_driver.driver import one_line
 
 FULL = re.compile(r"No space left on device|Disk quota exceeded|\bENOSPC\b|\bEDQUOT\b")
+NO_ROOM = 65536  # bytes: a disk with less is full
 TAIL = 8192  # bytes of stderr that are looked at for a reason
 MAX_PROGRESS = 64  # bytes
 
@@ -137,8 +139,8 @@ class Attempt:
         if ending.timed_out:
             return f"time limit of {self.spec.timeout} s reached; raise 'timeout' in its stage.yaml if it needs longer"
         said = self._said()
-        if FULL.search(said):
-            return disk_full(self.folder.root, said)
+        if FULL.search(said) or is_full(self.folder.root):
+            return disk_full(self.folder.root, said or f"exit code {ending.exit_code}")
         if ending.signal is not None:
             name = Signals(ending.signal).name if ending.signal in list(Signals) else "a signal"
             hint = "; perhaps it needs more memory than there is" if name == "SIGKILL" else ""
@@ -159,6 +161,12 @@ class Attempt:
                 if lines:
                     return one_line(lines[-1])
         return ""
+
+
+def is_full(folder: Path) -> bool:
+    """A stage that fills the disk may have no room left to say so."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < NO_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def disk_full(folder: Path, said: str) -> str:

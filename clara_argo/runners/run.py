@@ -240,16 +240,17 @@ class JobRun:
                 node.name, state=StageState.RUNNING, attempt=one.number, started=started, finished=None,
                 exit_code=None, message="", progress="",
             )  # fmt: skip
-            ending = one.run(self._stopping, self._progress(node.name))
-            if ending.well:
-                self._succeeded(node, key, one, started)
-                return True
-            if ending.stopped:
+            try:
+                ending = one.run(self._stopping, self._progress(node.name))
+                if ending.well:
+                    self._succeeded(node, key, one, started)
+                    return True
+                message = one.reason(ending)
+            finally:
                 one.clean()
+            if ending.stopped:
                 self._stage_is(node.name, state=StageState.STOPPED, finished=now(), exit_code=ending.exit_code)
                 return False
-            message = one.reason(ending)
-            one.clean()
             if number == node.spec.retries or ending.timed_out or ending.exit_code not in AGAIN:
                 tries = f" (after {number + 1} attempts)" if number else ""
                 self._failed(node, message + tries, ending)
@@ -283,7 +284,6 @@ class JobRun:
         done = keys.Done(key=key, output=digest, attempt=one.number, started=started, finished=now())
         tree.write_text(one.folder.done, json.dumps(done._asdict(), indent=1) + "\n")
         points.reached("done-written")
-        one.clean()
         self._digests[node.name] = digest
         self._stage_is(node.name, state=StageState.SUCCEEDED, finished=done.finished, exit_code=0, message="")
         points.reached("stage-succeeded")

@@ -1,0 +1,253 @@
+"""The contract suite on the local runner, and what only it promises: how it starts stages and hands on data."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.runners import graphs
+from unit.runners.contract import JOB, LATER, RunnerContract, end
+
+from clara_argo.errors import JobFailed, NotFound, NotInstalled, UsageError
+from clara_argo.graph import PAYLOAD, Graph
+from clara_argo.model.job import Job, JobState, Payload
+from clara_argo.runners.local import LocalRunner
+
+SPEAK = 'echo "$CLARA_STAGE speaks"; echo x > "$CLARA_OUTPUT/$CLARA_STAGE"'
+DUMP = "import json, os; json.dump(dict(os.environ), open(os.environ['CLARA_OUTPUT'] + '/env.json', 'w'))\n"
+
+
+class LocalWorld:
+    def __init__(self, root: Path, hold: bool) -> None:
+        self.root, self.gate = root, root / "gate"
+        if not hold:
+            self.gate.touch()
+        self.runner = LocalRunner(root / "home", jobs=2, backoff=0.05, grace=3)
+        self.payload = graphs.payload(root)
+
+    def chain(self, *names: str) -> Graph:
+        wait = f'while [ ! -e "{self.gate}" ]; do sleep 0.05; done\n'
+        fail = f'if [ ! -e "{self.root}/failed" ]; then touch "{self.root}/failed"; echo no luck >&2; exit 3; fi\n'
+        return graphs.chain(
+            *(graphs.shell(self.root, name, wait + (fail if name == "fails" else "") + SPEAK) for name in names)
+        )
+
+    def release(self) -> None:
+        self.gate.touch()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[LocalWorld]:
+    made = LocalWorld(tmp_path, hold=False)
+    with made.runner:
+        yield made
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[LocalWorld]:
+    made = LocalWorld(tmp_path, hold=True)
+    with made.runner:
+        yield made
+
+
+def run(world: LocalWorld, graph: Graph, job: str = JOB) -> Job:
+    world.runner.submit(graph, job, world.payload)
+    return end(world, job)
+
+
+def good(world: LocalWorld, graph: Graph, job: str = JOB) -> Path:
+    """Run a job that has to succeed; returns its folder."""
+    ended = run(world, graph, job)
+    assert ended.state is JobState.SUCCEEDED, ended
+    return world.root / "home" / "jobs" / job
+
+
+class TestLocal(RunnerContract):
+    pass
+
+
+def test_environment_is_the_contract_and_nothing_else(world: LocalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "of the runner")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
+    spec = graphs.python(
+        world.root, "dump", DUMP, env={"OMP_NUM_THREADS": "2", "CLARA_JOB": "lie"}, study=True, publish=True, timeout=77
+    )
+    (spec.folder / "models").mkdir()  # type: ignore[operator]
+    folder = good(world, graphs.chain(spec))
+    env = json.loads((folder / "dump/output/env.json").read_text())
+    job = world.runner.get(JOB)
+    attempt = folder / "dump/attempt"
+    assert env["CLARA_CONTRACT"] == "1"
+    assert env["CLARA_INPUT"] == env["CLARA_STUDY"] == str(world.payload.folder)
+    assert env["CLARA_OUTPUT"] == str(attempt / "output")
+    assert env["CLARA_PUBLISH"] == str(attempt / "publish")
+    assert env["CLARA_LOCKS"] == str(folder / "dump/locks")
+    assert env["CLARA_LOGS"] == str(folder / "dump/logs/1")
+    assert (env["CLARA_JOB"], env["CLARA_WORKFLOW"], env["CLARA_STAGE"]) == (JOB, "test", "dump")
+    assert (env["CLARA_ATTEMPT"], env["CLARA_TIMEOUT"], env["CLARA_CREATED"]) == ("1", "77", job.created)
+    assert env["CLARA_WORKFLOW_DIGEST"] == job.workflow_digest
+    assert env["CLARA_MODELS"] == env["MONAI_MODELPATH"] == str(spec.folder / "models")  # type: ignore[operator]
+    assert env["OMP_NUM_THREADS"] == "2"
+    assert env["NVIDIA_CLARA_INPUTPATHS"].split(":")[1] == env["CLARA_INPUT"]
+    assert env["NVIDIA_CLARA_OUTPUTPATHS"].split(":")[1] == env["MONAI_OUTPUTPATH"] == env["HOLOSCAN_OUTPUT_PATH"]
+    assert env["NVIDIA_CLARA_NOSYNCLOCK"] == "1"
+    assert "SECRET_TOKEN" not in env and env["HOME"] == env["TMPDIR"]
+    assert os.listdir(env["PYTHONPATH"]) == ["clara_driver"]  # noqa: PTH208
+    foreign = {name for name in env if not name.startswith(("CLARA_", "NVIDIA_CLARA_", "MONAI_", "HOLOSCAN_"))}
+    assert foreign <= {
+        "PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
+        "PYTHONUNBUFFERED",
+    }  # fmt: skip
+    assert not attempt.exists()
+
+
+def test_what_is_not_asked_for_is_not_there(world: LocalWorld) -> None:
+    folder = good(world, graphs.chain(graphs.python(world.root, "dump", DUMP)))
+    env = json.loads((folder / "dump/output/env.json").read_text())
+    assert not {"CLARA_STUDY", "CLARA_PUBLISH", "CLARA_MODELS", "CLARA_INPUTS", "NVIDIA_CLARA_PUBLISHING"} & set(env)
+
+
+def test_input_lock_is_there_before_and_the_working_directory_is_its_own(world: LocalWorld) -> None:
+    script = 'ls "$CLARA_LOCKS" > "$CLARA_OUTPUT/locks"; pwd > "$CLARA_OUTPUT/pwd"; ls -a >> "$CLARA_OUTPUT/pwd"'
+    folder = good(world, graphs.chain(graphs.shell(world.root, "one", script)))
+    assert (folder / "one/output/locks").read_text() == "input.lock\n"
+    assert (folder / "one/output/pwd").read_text().split() == [str(folder / "one/attempt/work"), ".", ".."]
+
+
+def test_a_join_finds_its_inputs_by_name(world: LocalWorld) -> None:
+    left, right = graphs.shell(world.root, "left", SPEAK), graphs.shell(world.root, "right", SPEAK)
+    code = (
+        "import clara_driver\n"
+        "with clara_driver.stage() as stage:\n"
+        "    for name, folder in stage.inputs.items():\n"
+        "        (stage.output / name).write_text(' '.join(sorted(p.name for p in folder.iterdir())))\n"
+    )
+    join = graphs.python(world.root, "join", code)
+    folder = good(
+        world,
+        graphs.graph(graphs.node(left), graphs.node(right), graphs.node(join, "left", "right", PAYLOAD)),
+    )
+    found = {path.name: path.read_text() for path in (folder / "join/output").iterdir()}
+    assert found == {"left": "left", "right": "right", "payload": "a"}
+    assert (folder / "join/locks/join.lock").exists()
+
+
+def test_branches_run_at_the_same_time(world: LocalWorld) -> None:
+    """Each waits for the other: one after the other they would never end."""
+    meet = 'touch "{root}/{me}"; while [ ! -e "{root}/{other}" ]; do sleep 0.02; done; echo x > "$CLARA_OUTPUT/x"'
+    stages = [
+        graphs.shell(world.root, me, meet.format(root=world.root, me=me, other=other), timeout=60)
+        for me, other in (("left", "right"), ("right", "left"))
+    ]
+    good(world, graphs.graph(*map(graphs.node, stages), results=("left", "right")))
+
+
+def test_no_more_stages_at_once_than_wished(tmp_path: Path) -> None:
+    """Over two jobs of one runner: a stage that finds another one running says so."""
+    script = f'mkdir "{tmp_path}/busy" || exit 9; sleep 0.05; rmdir "{tmp_path}/busy"; echo x > "$CLARA_OUTPUT/x"'
+    stages = [graphs.shell(tmp_path, name, script) for name in ("a", "b", "c")]
+    graph = graphs.graph(*map(graphs.node, stages), results=("a", "b", "c"))
+    with LocalRunner(tmp_path / "home", jobs=1) as runner:
+        for job in (JOB, LATER):
+            runner.submit(graph, job, graphs.payload(tmp_path))
+        ended = [list(runner.watch(job))[-1] for job in (JOB, LATER)]
+    assert [job.state for job in ended] == [JobState.SUCCEEDED] * 2, ended
+    with pytest.raises(UsageError):
+        LocalRunner(tmp_path / "home", jobs=0)
+
+
+def test_several_results_are_sub_folders(world: LocalWorld, tmp_path: Path) -> None:
+    left, right = graphs.shell(world.root, "left", SPEAK), graphs.shell(world.root, "right", SPEAK)
+    good(world, graphs.graph(graphs.node(left), graphs.node(right), results=("left", "right")))
+    result = world.runner.result(JOB, tmp_path / "result")
+    assert sorted(str(path.relative_to(result)) for path in result.rglob("*") if path.is_file()) == [
+        "left/left",
+        "right/right",
+    ]
+
+
+def test_a_result_is_a_copy(world: LocalWorld, tmp_path: Path) -> None:
+    folder = good(world, graphs.chain(graphs.shell(world.root, "one", SPEAK)))
+    (world.runner.result(JOB, tmp_path / "result") / "one").write_text("changed by its user")
+    assert (folder / "one/output/one").read_text() == "x\n"
+
+
+def test_published_study_appears_complete(world: LocalWorld) -> None:
+    script = SPEAK + '; echo m > "$CLARA_PUBLISH/config.meta"'
+    folder = good(world, graphs.chain(graphs.shell(world.root, "one", script, publish=True)))
+    assert (folder / "one/publish/config.meta").read_text() == "m\n"
+
+
+def test_progress_is_told(world: LocalWorld) -> None:
+    script = f'echo 3/7 > "$CLARA_PROGRESS_FILE"; while [ ! -e "{world.root}/seen" ]; do sleep 0.05; done; {SPEAK}'
+    world.runner.submit(graphs.chain(graphs.shell(world.root, "one", script)), JOB, world.payload)
+    for job in world.runner.watch(JOB):
+        if job.stage("one").progress == "3/7":
+            (world.root / "seen").touch()
+    assert world.runner.get(JOB).state is JobState.SUCCEEDED
+    assert (world.root / "seen").exists()
+
+
+def test_arguments_are_passed_as_they_are(world: LocalWorld) -> None:
+    spec = graphs.shell(world.root, "one", 'printf "%s\\n" "$@" > "$CLARA_OUTPUT/args"')
+    arguments = ["--name", "two words", "$HOME", "; rm -rf x", ""]
+    folder = good(world, graphs.graph(graphs.node(spec, args=arguments)))
+    assert (folder / "one/output/args").read_text().split("\n")[:-1] == arguments
+
+
+def test_python_is_ours_and_finds_siblings_and_modules(world: LocalWorld) -> None:
+    code = (
+        "import sys, sibling, clara_driver\n"
+        "with clara_driver.stage() as s: (s.output / 'x').write_text(sys.executable)\n"
+    )
+    spec = graphs.python(world.root, "one", code)
+    assert spec.folder is not None
+    (spec.folder / "sibling.py").write_text("")
+    folder = good(world, graphs.chain(spec))
+    assert (folder / "one/output/x").read_text() == sys.executable
+    module = graphs.python(world.root, "two", code, command=("python3", "-m", "main"))
+    (world.root / "stages/two/sibling.py").write_text("")
+    good(world, graphs.chain(module), LATER)
+    assert not (spec.folder / "__pycache__").exists()
+
+
+def test_names_of_the_jobs_folder_are_no_stages(world: LocalWorld) -> None:
+    with pytest.raises(UsageError, match="rename it"):
+        run(world, graphs.chain(graphs.shell(world.root, "result", SPEAK)))
+
+
+def test_a_payload_that_is_not_there(world: LocalWorld) -> None:
+    world.payload = Payload(id="p", folder=world.root / "nothing")
+    with pytest.raises(NotFound, match="nothing"):
+        run(world, world.chain("first"))
+    assert world.runner.list() == ()
+
+
+def test_stages_that_cannot_be_processes_are_refused_before_anything_starts(world: LocalWorld) -> None:
+    first = graphs.shell(world.root, "first", SPEAK)
+    for values, words in (
+        ({"command": ("python3", "/app/main.py")}, "/app/main.py"),
+        ({"command": ()}, "no command"),
+        ({"folder": None}, "only an image"),
+    ):
+        with pytest.raises(NotInstalled, match=words):
+            run(world, graphs.chain(first, graphs.python(world.root, "second", "", **values)))
+    needy = graphs.python(world.root, "needy", "")
+    (world.root / "stages/needy/requirements.txt").write_text("# ours\nno-such-package-x>=1\nclick>=8\npytest==0.1\n")
+    with pytest.raises(NotInstalled, match=r"no-such-package-x>=1, pytest==0.1 \(found .*clara-argo\[local\]"):
+        run(world, graphs.chain(first, needy))
+    assert world.runner.list() == ()
+
+
+def test_a_damaged_record_is_shown_not_hidden(world: LocalWorld, tmp_path: Path) -> None:
+    folder = good(world, world.chain("first"))
+    (folder / "job.json").write_text("{")
+    job = LocalRunner(world.root / "home").get(JOB)
+    assert job.state is JobState.FAILED and "job.json" in job.message
+    assert [known.id for known in world.runner.list()] == [JOB]
+    with pytest.raises(JobFailed):
+        world.runner.result(JOB, tmp_path / "result")
