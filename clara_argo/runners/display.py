@@ -27,39 +27,52 @@ WORDS = {
 COLOURS = {StageState.SUCCEEDED: "32", StageState.RUNNING: "36", StageState.FAILED: "31", StageState.STOPPED: "33"}
 
 
-def follow(runner: Runner, job: str, stream: TextIO) -> Job:
-    """Show the job until it has ended; returns how it ended."""
-    return _draw(runner, job, stream) if stream.isatty() else _tell(runner, job, stream)
+class Display:
+    """Shows a job as it changes; call `show` as often as you like."""
 
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._drawn = 0
+        self._before: Job | None = None
 
-def _draw(runner: Runner, job: str, stream: TextIO) -> Job:
-    drawn = 0
-    while True:
-        current = runner.get(job)
+    def show(self, job: Job) -> None:
+        if self._stream.isatty():
+            self._draw(job)
+        else:
+            self._tell(job)
+
+    def _draw(self, job: Job) -> None:
         size = shutil.get_terminal_size()
-        rows = list(bars(current, _now(), size.columns - 1, colour=True))[-max(1, size.lines - 1) :]
-        up = f"\x1b[{drawn}A" if drawn else ""
-        stream.write(up + "".join(f"\x1b[2K{row}\n" for row in rows))
-        stream.flush()
-        drawn = len(rows)
-        if current.state.ended:
-            return current
-        time.sleep(REDRAW)
+        rows = list(bars(job, _now(), size.columns - 1, colour=True))[-max(1, size.lines - 1) :]
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self._stream.write(up + "".join(f"\x1b[2K{row}\n" for row in rows))
+        self._stream.flush()
+        self._drawn = len(rows)
 
-
-def _tell(runner: Runner, job: str, stream: TextIO) -> Job:
-    before: Job | None = None
-    for current in runner.watch(job):
-        for run in current.stages:
+    def _tell(self, job: Job) -> None:
+        before, self._before = self._before, job
+        for run in job.stages:
             old = before.stage(run.name) if before is not None else None
             if old is None or (old.state, old.attempt, old.message) != (run.state, run.attempt, run.message):
                 text = sentence(run)
                 if text:
-                    stream.write(text + "\n")
-                    stream.flush()
-        before = current
-    assert before is not None
-    return before
+                    self._stream.write(text + "\n")
+                    self._stream.flush()
+
+
+def follow(runner: Runner, job: str, stream: TextIO) -> Job:
+    """Show the job until it has ended; returns how it ended."""
+    display = Display(stream)
+    if not stream.isatty():
+        for current in runner.watch(job):
+            display.show(current)
+        return runner.get(job)
+    while True:
+        current = runner.get(job)
+        display.show(current)
+        if current.state.ended:
+            return current
+        time.sleep(REDRAW)
 
 
 def sentence(run: StageRun) -> str:
