@@ -93,11 +93,11 @@ class _Resolver:
             self.findings.error("no-stages", "the workflow has no stages", self.workflow.name)
         edges = {name: (*self.waits[name], *(i for i in self.inputs[name] if i)) for name in self.steps}
         components = _components(edges)
-        if not self._cycles(components, edges):
-            self._unused()
+        self._cycles(components, edges)
         self._missing_locks(components)
         if self.findings.failed:
             return ()
+        self._unused()
         return tuple(
             Node(step=self.steps[name], spec=self.specs[name], inputs=self.inputs[name], waits_for=self.waits[name])
             for name in _order({name: (*self.waits[name], *edges[name]) for name in edges})
@@ -250,13 +250,12 @@ class _Resolver:
 
     # data and order
 
-    def _cycles(self, components: list[tuple[str, ...]], edges: Edges) -> bool:
-        found = False
+    def _cycles(self, components: list[tuple[str, ...]], edges: Edges) -> None:
         for component in components:
             first = min(component, key=self.index.__getitem__)
             if len(component) == 1 and first not in edges[first]:
                 continue
-            found, step = True, self.steps[first]
+            step = self.steps[first]
             at = next(iter((*step.waits_for, *step.reads)), step.stage)
             if len(component) == 1:
                 what = "waits for itself" if first in self.waits[first] else "reads its own output"
@@ -265,7 +264,6 @@ class _Resolver:
             path = " -> ".join(_path(first, component, edges))
             hint = "remove one of these locks or folders"
             self.findings.error("cycle", f"stages wait for each other: {path}", at, hint)
-        return found
 
     def _missing_locks(self, components: list[tuple[str, ...]]) -> None:
         """Whoever reads a folder must wait, directly or through others, until it is written."""

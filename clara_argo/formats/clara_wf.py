@@ -52,15 +52,14 @@ def looks_like(text: str) -> bool:
 
 
 def read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...]]:
-    """Every workflow and stage definition of a file. Raises DefinitionError when a part is not YAML."""
+    """Every workflow and stage definition of a file. Raises DefinitionError for a text that is indented by tabs."""
     lines = text.replace("\r\n", "\n").split("\n")
     _tabs(lines, findings)
     stage_blocks = _cut_stages(lines, findings)
     workflow_blocks = _cut_workflows(lines, findings)
     specs = [spec for block in stage_blocks for spec in _marked_stage(block, findings)]
     parts: list[tuple[Text, Node]] = [(block.name, _workflow_node(block, findings)) for block in workflow_blocks]
-    for document in documents("\n".join(lines), findings.source):
-        rest = _Rest(document, findings)
+    for rest in _rest(lines, findings):
         specs += rest.stages()
         parts += rest.workflows()
     stages = _unique(specs, findings)
@@ -237,6 +236,14 @@ def _workflow_node(block: _Block, findings: Findings) -> Node:
             )
         return Map((), place.source, place.line, place.column)
     return node
+
+
+def _rest(lines: list[str], findings: Findings) -> list[_Rest]:
+    try:
+        return [_Rest(document, findings) for document in documents("\n".join(lines), findings.source)]
+    except DefinitionError as error:
+        findings.extend(error.findings)
+        return []
 
 
 class _Rest:
