@@ -22,6 +22,7 @@ from typing import Any
 from pydicom.uid import UID
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket
 
 from clara_adapter import contexts
 from clara_adapter.reactor import repair
@@ -31,6 +32,7 @@ from clara_argo.model.route import Destination
 log = logging.getLogger(__name__)
 _config.STORE_SEND_CHUNKED_DATASET = True  # from the file, not through a parsed and re-encoded data set
 
+MAX_PDU = 256 * 1024  # of what we receive, which is answers
 MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: odd numbers of one byte
 NOT_ACCEPTED = 0x0122  # what a destination says by refusing a presentation context (PS3.7 C: SOP class not supported)
 WARNINGS = {0xB000, 0xB006, 0xB007}  # stored, with a remark (PS3.4 B.2.3)
@@ -127,6 +129,23 @@ class Watchdog:
                 self._changed.wait(left)
 
 
+class _Socket(AssociationSocket):
+    """The library leaves a socket that could not be connected to the garbage collector."""
+
+    def connect(self, primitive: Any) -> None:
+        raw = self.socket
+        super().connect(primitive)
+        if self.socket is None and raw is not None:
+            raw.close()
+
+
+class _Node(AE):
+    def _create_socket(self, assoc: Association, address: Any, tls_args: Any) -> _Socket:
+        transport = _Socket(assoc, address=address)
+        transport.tls_args = tls_args
+        return transport
+
+
 class Scu:
     """Sends to one destination. One association at a time; `cut` ends it from another thread."""
 
@@ -212,28 +231,31 @@ class Scu:
             watchdog.end()
 
     def _open(self, wanted: Sequence[tuple[str, str]], watchdog: Watchdog) -> Association:
-        node = AE(self._calling)
+        node = _Node(self._calling)
         node.connection_timeout, node.acse_timeout = self._deadlines.connect, self._deadlines.associate
         node.dimse_timeout, node.network_timeout = self._deadlines.answer, self._deadlines.instance
         node.implementation_class_uid = UID(contexts.IMPLEMENTATION_CLASS_UID)
         node.implementation_version_name = contexts.IMPLEMENTATION_VERSION_NAME
-        association = node.associate(
-            self._destination.host,
-            self._destination.port,
-            contexts=[build_context(sop_class, syntax) for sop_class, syntax in wanted],
-            ae_title=self._destination.ae_title,
-            max_pdu=256 * 1024,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, _tune, [watchdog, self._deadlines.stall]),
-                (evt.EVT_DATA_SENT, _acknowledge_at_once),
-            ],
-        )
+        try:
+            association = node.associate(
+                self._destination.host,
+                self._destination.port,
+                contexts=[build_context(sop_class, syntax) for sop_class, syntax in wanted],
+                ae_title=self._destination.ae_title,
+                max_pdu=MAX_PDU,
+                evt_handlers=[
+                    (evt.EVT_CONN_OPEN, _tune, [watchdog, self._deadlines.stall]),
+                    (evt.EVT_DATA_SENT, _acknowledge_at_once),
+                ],
+            )
+        except OSError as error:
+            raise Unreachable(f"{self._where} cannot be reached: {error.strerror or error}") from error
         if association.is_established:
             return repair(association)
         watchdog.cut()
         if association.is_rejected:
             raise Unreachable(f"{self._where} rejects the association: {_rejection(association)}")
-        raise Unreachable(f"{self._where} cannot be reached")
+        raise Unreachable(f"{self._where} cannot be reached; is it running, and no firewall between?")
 
     @property
     def _where(self) -> str:
