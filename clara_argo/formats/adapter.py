@@ -1,0 +1,110 @@
+"""The adapter's configuration: text -> Configuration. Our own form, and by its keys the early dicom-server-config.yaml.
+
+Names of sources and destinations are resolved here; workflows are only named, because finding them needs a project.
+Everything that is wrong is reported at once, with line and column; a key that is not known is a warning.
+"""
+
+from __future__ import annotations
+
+from clara_argo.errors import Finding
+from clara_argo.formats import dicom_server, peers
+from clara_argo.formats.fields import Fields, short
+from clara_argo.model.route import Configuration, Route, Settle
+from clara_argo.source import Findings, Map, Node, Text, decode, parse
+
+KEYS = ("ae-title", "host", "port", "spool", "runner", "sources", "destinations", "routes")
+SOURCE_KEYS = ("name", "ae-title", "host")
+DESTINATION_KEYS = ("name", "ae-title", "host", "port")
+ROUTE_KEYS = ("name", "called", "sources", "settle", "workflows", "destinations")
+
+
+def read(text: str | bytes, source_name: str = "<text>") -> tuple[Configuration, tuple[Finding, ...]]:
+    """The configuration, and warnings and notices. Raises DefinitionError with every finding when one is an error."""
+    findings = Findings(source_name)
+    text = decode(text, source_name)
+    repaired = dicom_server.Repair(text, findings)
+    node = repaired.places(parse(repaired.text, source_name))
+    if dicom_server.looks_like(node):
+        configuration = dicom_server.read(node, findings)
+    else:
+        configuration = _read(node, findings)
+    return configuration, findings.check()
+
+
+def _read(node: Node, findings: Findings) -> Configuration:
+    top = peers.section(node, KEYS, findings, "the configuration")
+    title = peers.title_of(top, "ae-title")
+    named_sources: set[str] = set()
+    named_destinations: set[str] = set()
+    sources = peers.distinct(
+        peers.items(top, "sources", SOURCE_KEYS, "source"),
+        lambda fields, text: peers.source_of(fields, text, "host"),
+        "sources",
+        named_sources,
+    )
+    destinations = peers.distinct(
+        peers.items(top, "destinations", DESTINATION_KEYS, "destination"),
+        lambda fields, text: peers.destination_of(fields, text, "host"),
+        "destinations",
+        named_destinations,
+    )
+    top.need("routes", "routes: [{name: ct, called: CT_AI, sources: […], workflows: […], destinations: […]}]")
+    routes = _routes(top, title, named_sources, named_destinations)
+    return Configuration(
+        ae_title=title,
+        spool=str(top.required("spool", "the folder for received studies and the adapter's state")),
+        host=peers.host_of(top, "host", "127.0.0.1"),
+        port=peers.port_of(top, "port", 11112),
+        runner=str(top.text("runner", "local")),
+        sources=sources,
+        destinations=destinations,
+        routes=routes,
+    )
+
+
+def _routes(top: Fields, title: str, sources: set[str], destinations: set[str]) -> tuple[Route, ...]:
+    routes: dict[str, Route] = {}
+    for number, node in enumerate(top.nodes("routes"), 1):
+        name = node.get("name") if isinstance(node, Map) else None
+        what = f"route {short(name)}" if isinstance(name, Text) and name else f"route {number}"
+        route = _route(peers.section(node, ROUTE_KEYS, top.findings, what), title, sources, destinations)
+        if route.name in routes:
+            top.findings.error("duplicate-name", f"there are two routes named {short(route.name)}", name, "rename one")
+        routes.setdefault(route.name, route)
+    return tuple(routes.values())
+
+
+def _route(fields: Fields, title: str, sources: set[str], destinations: set[str]) -> Route:
+    called = peers.title_of(fields, "called", title)
+    findings, what = fields.findings, fields.what
+    senders, workflows, receivers = fields.texts("sources"), fields.texts("workflows"), fields.texts("destinations")
+    if not fields.nodes("sources"):
+        findings.warning("nobody", f"{what} names no sources: nobody may send", fields.at("sources"), "sources: […]")
+    if not fields.nodes("workflows"):
+        message = f"{what} names no workflows: studies are kept and nothing runs"
+        findings.warning("no-workflow", message, fields.at("workflows"), "workflows: […]")
+    if not fields.nodes("destinations"):
+        message = f"{what} names no destinations: results stay in the spool"
+        findings.warning("no-destination", message, fields.at("destinations"), "destinations: […]")
+    return Route(
+        name=str(fields.text("name", called)),
+        called=called,
+        sources=peers.resolve(senders, sources, findings, "source", what),
+        workflows=tuple(dict.fromkeys(name for name in workflows if name)),
+        destinations=peers.resolve(receivers, destinations, findings, "destination", what),
+        settle=_settle(fields),
+    )
+
+
+def _settle(fields: Fields) -> Settle:
+    inner = fields.get("settle")
+    if inner is None:
+        return Settle()
+    settle = peers.section(inner, ("quiet", "max"), fields.findings, f"'settle' of {fields.what}")
+    quiet = peers.seconds_of(settle, "quiet", Settle().quiet, 0.001, 86400)
+    most = peers.seconds_of(settle, "max", max(Settle().max, quiet), 0.001, 7 * 86400)
+    if most < quiet:
+        settle.wrong(
+            "max", f"is {most:g} s, less than 'quiet' with {quiet:g} s", "a study is complete at the latest then"
+        )
+    return Settle(quiet=quiet, max=max(most, quiet))
