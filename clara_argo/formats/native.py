@@ -79,7 +79,7 @@ def parallel(fields: Fields, *, separators: str = "", pad_args: bool = False) ->
             fields.findings.error("empty-folder", message, fields.nodes("ioFolders")[number], "name a folder")
     rows = zip_longest(stages, folders[:count], locks[:count], args[:count], fillvalue=())
     steps = [Step(stage=s, reads=r, waits_for=w, args=a) for s, r, w, a in rows if isinstance(s, Text)]
-    return tuple(steps), folders[count] if len(folders) > count else ()
+    return tuple(steps), folders[count] if 0 < count < len(folders) else ()
 
 
 def _count(fields: Fields, key: str, found: int, wanted: int, hint: str) -> None:
