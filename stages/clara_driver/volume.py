@@ -233,7 +233,16 @@ def read_sidecar(path: Union[str, Path]) -> Optional[Dict[str, Any]]:
 
 
 def write_sidecar(path: Union[str, Path], sidecar: Dict[str, Any]) -> None:
-    """Same values, same bytes: keys keep their order, text is ASCII."""
-    text = json.dumps(sidecar, indent=1, ensure_ascii=True, allow_nan=False)
+    """Same values, same bytes: keys keep their order, text is ASCII; one line a key, and one an entry of its list."""
+    lines = ",\n ".join("{}: {}".format(_json(key), _entries(value)) for key, value in sidecar.items())
     with open(sidecar_path(path), "w", encoding="ascii", newline="\n") as file:
-        file.write(text + "\n")
+        file.write("{\n " + lines + "\n}\n")
+
+
+_json = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode  # without indent: ten times as fast
+
+
+def _entries(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+        return "[\n  " + ",\n  ".join(map(_json, value)) + "\n ]"
+    return str(_json(value))

@@ -27,7 +27,13 @@ LONG = frozenset((
     b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
 ))  # fmt: skip
 
+NOWHERE = 1 << 62
+
 Item = dict[int, Union[bytes, "list[Item]"]]
+
+_LITTLE, _BIG = struct.Struct("<HH2sH"), struct.Struct(">HH2sH")
+_NOTHING: frozenset[int] = frozenset()
+_WATCHED = tuple(tags.VALUES | entered | tags.PIXELS for entered in tags.ENTERED)
 
 
 class NeedMore(Exception):
@@ -54,7 +60,7 @@ class Pixels(NamedTuple):
 class _Level:
     """One level of nesting that the walk is in: the content of a sequence, or of an item."""
 
-    end: int  # where it ends; -1 = at its delimiter
+    end: int  # where it ends; NOWHERE = at its delimiter
     implicit: bool
     item: Item | None = None  # an item whose values are kept; None = stepped over
     items: list[Item] | None = None  # of a sequence whose items are kept
@@ -77,7 +83,8 @@ class Walk:
 
     def run(self) -> None:
         """Raises NeedMore when the data end before the header and are not whole, Refuse when they are no data set."""
-        self._levels = [_Level(-1, self.encoding.implicit, item=self.found)]
+        end = len(self.data) if self.whole else NOWHERE
+        self._levels = [_Level(end, self.encoding.implicit, item=self.found)]
         position = self.start
         try:
             while self._levels:
@@ -90,49 +97,65 @@ class Walk:
         return Refuse("E_TRUNCATED", "the file ends in the middle of its header") if self.whole else NeedMore()
 
     def _elements(self, level: _Level, position: int) -> int:
-        """Elements of one item until it ends, a sequence begins, or the pixels do; returns where to go on."""
-        size, end, item, values = len(self.data), level.end, level.item, tags.VALUES
-        root = len(self._levels) == 1
-        while position != end and not (root and position == size and self.whole):
-            tag, vr, length, position = self._header(level.implicit, position)
-            if tag >= 0x7FE00000 and root and tag in tags.PIXELS:
-                self.pixels = Pixels(tag, vr, position, None if length == UNDEFINED else length)
-                break
-            if tag == tags.ITEM_END and end == -1 and not root:
-                break
-            if length == UNDEFINED or self._entered(level, tag):
-                self._open(level, tag, vr, length, position)
-                return position
-            if item is not None and tag in values:
-                self._keep(item, tag, position, length)
-            position += length
-            if position > size:
-                raise self._ends_early()
-            if position > end >= 0:
-                raise Refuse("E_UNREADABLE", f"{tags.name(tag)} is longer than the item it lies in")
+        """Elements of one item until it ends, a sequence begins, or the pixels do; returns where to go on.
+
+        The loop runs for every element of every file: what is not looked at costs one look into two sets.
+        """
+        data, end, explicit, left = self.data, level.end, not level.implicit, self._left
+        watched = _WATCHED[level.depth] if level.item is not None else _NOTHING
+        head = (_BIG if self.encoding.big else _LITTLE).unpack_from
+        while position < end:
+            group, element, vr, length = head(data, position)
+            if explicit and vr in SHORT:
+                position += 8
+            else:
+                vr, length, position = self._long_header(level.implicit or group == 0xFFFE, vr, position)
+            left -= 1
+            tag = group << 16 | element
+            if tag not in watched and length != UNDEFINED and group != 0xFFFE:
+                if left < 0:
+                    raise Refuse("E_TOO_LARGE", f"more than {MAX_ELEMENTS} elements before the pixels")
+                position += length
+                continue
+            self._left = left
+            if tag in tags.VALUES and level.item is not None and length != UNDEFINED:
+                position = self._keep(level.item, tag, position, length)
+                continue
+            return self._special(level, tag, vr, length, position)
+        return self._leave(level, position)
+
+    def _long_header(self, implicit: bool, vr: bytes, position: int) -> tuple[bytes, int, int]:
+        """VR and length of an element without VR, or with one whose length has 32 bits; and where its value begins."""
+        order = ">I" if self.encoding.big else "<I"
+        if implicit:
+            return b"", struct.unpack_from(order, self.data, position + 4)[0], position + 8
+        if vr in LONG or (vr.isalpha() and vr.isupper()):  # a VR of a later standard has the long form
+            return vr, struct.unpack_from(order, self.data, position + 8)[0], position + 12
+        raise Refuse("E_UNREADABLE", f"no value representation at byte {position}: not the encoding it says it has")
+
+    def _special(self, level: _Level, tag: int, vr: bytes, length: int, position: int) -> int:
+        """Pixels, the end of an item, or a sequence; returns where to go on."""
+        if tag in tags.PIXELS and len(self._levels) == 1:
+            self.pixels = Pixels(tag, vr, position, None if length == UNDEFINED else length)
+            self._levels.clear()
+        elif tag == tags.ITEM_END and level.end == NOWHERE and len(self._levels) > 1:
+            self._levels.pop()
+        elif tag >> 16 == 0xFFFE:
+            raise Refuse("E_UNREADABLE", f"a delimiter out of place at byte {position - 8}")
+        else:
+            self._open(level, tag, vr, length, position)
+        return position
+
+    def _leave(self, level: _Level, position: int) -> int:
+        """The end of an item or sequence of known length."""
+        if position > len(self.data):
+            raise self._ends_early()
+        if position > level.end:
+            raise Refuse("E_UNREADABLE", f"an element before byte {position} is longer than what it lies in")
         self._levels.pop()
         return position
 
-    def _header(self, implicit: bool, position: int) -> tuple[int, bytes, int, int]:
-        """Tag, VR, length of the element at `position`, and where its value begins."""
-        self._left -= 1
-        if self._left < 0:
-            raise Refuse("E_TOO_LARGE", f"more than {MAX_ELEMENTS} elements before the pixels")
-        order = ">" if self.encoding.big else "<"
-        group, element, vr, length = struct.unpack_from(order + "HH2sH", self.data, position)
-        if implicit or group == 0xFFFE:
-            return group << 16 | element, b"", struct.unpack_from(order + "I", self.data, position + 4)[0], position + 8
-        if vr in SHORT:
-            return group << 16 | element, vr, length, position + 8
-        if vr in LONG or (vr.isalpha() and vr.isupper()):  # a VR of a later standard has the long form
-            length = struct.unpack_from(order + "I", self.data, position + 8)[0]
-            return group << 16 | element, vr, length, position + 12
-        raise Refuse("E_UNREADABLE", f"no value representation at byte {position}: not the encoding it says it has")
-
-    def _entered(self, level: _Level, tag: int) -> bool:
-        return level.item is not None and level.depth < len(tags.ENTERED) and tag in tags.ENTERED[level.depth]
-
-    def _keep(self, item: Item, tag: int, position: int, length: int) -> None:
+    def _keep(self, item: Item, tag: int, position: int, length: int) -> int:
         if length > (MAX_TABLE if tag == tags.EXTENDED_OFFSET_TABLE else MAX_VALUE):
             raise Refuse("E_UNREADABLE", f"{tags.name(tag)} has {length} bytes")
         if position + length > len(self.data):
@@ -140,51 +163,49 @@ class Walk:
         value = self.data[position : position + length]
         if item.setdefault(tag, value) != value:
             raise Refuse("E_UNREADABLE", f"{tags.name(tag)} stands twice with different values")
+        return position + length
 
     def _open(self, level: _Level, tag: int, vr: bytes, length: int, position: int) -> None:
         """Go into a sequence whose items are kept, or one (or fragments) whose length is not said."""
-        if tag >> 16 == 0xFFFE:
-            raise Refuse("E_UNREADABLE", f"a delimiter out of place at byte {position - 8}")
-        if len(self._levels) >= MAX_DEPTH:
-            raise Refuse("E_TOO_LARGE", f"sequences nested deeper than {MAX_DEPTH // 2}")
         items: list[Item] | None = None
-        if level.item is not None and self._entered(level, tag):
+        if level.item is not None and tag in tags.ENTERED[level.depth]:
             if tag in level.item or vr not in (b"", b"SQ", b"UN"):
                 raise Refuse("E_UNREADABLE", f"{tags.name(tag)} stands twice, or is not a sequence")
             items = level.item[tag] = []
-        end = -1 if length == UNDEFINED else position + length
-        if end > level.end >= 0:
-            raise Refuse("E_UNREADABLE", f"{tags.name(tag)} is longer than the item it lies in")
         implicit = level.implicit or vr == b"UN"  # PS3.5 6.2.2 note 4
-        self._levels.append(_Level(end, implicit, items=items, sequence=True, depth=level.depth))
+        self._push(level, _Level(NOWHERE, implicit, items=items, sequence=True, depth=level.depth), length, position)
+
+    def _push(self, outer: _Level, inner: _Level, length: int, position: int) -> None:
+        if len(self._levels) >= MAX_DEPTH:
+            raise Refuse("E_TOO_LARGE", f"sequences nested deeper than {MAX_DEPTH // 2}")
+        if length != UNDEFINED:
+            inner.end = position + length
+            if inner.end > outer.end:
+                if self.whole and outer is self._levels[0]:
+                    raise self._ends_early()
+                raise Refuse("E_UNREADABLE", f"a sequence at byte {position} is longer than what it lies in")
+        self._levels.append(inner)
 
     def _items(self, level: _Level, position: int) -> int:
         """The items of a sequence, up to one that must be gone into; returns where to go on."""
-        while position != level.end:
-            tag, _, length, position = self._header(True, position)
-            if tag == tags.SEQUENCE_END and level.end == -1:
-                break
+        plain = struct.Struct(">HHI" if self.encoding.big else "<HHI").unpack_from
+        while position < level.end:
+            group, element, length = plain(self.data, position)
+            tag, position, self._left = group << 16 | element, position + 8, self._left - 1
+            if tag == tags.SEQUENCE_END and level.end == NOWHERE:
+                self._levels.pop()
+                return position
             if tag != tags.ITEM:
                 raise Refuse("E_UNREADABLE", f"no item where one belongs, at byte {position - 8}")
+            if self._left < 0:
+                raise Refuse("E_TOO_LARGE", f"more than {MAX_ELEMENTS} elements before the pixels")
             if length == UNDEFINED or level.items is not None:
-                self._open_item(level, length, position)
+                item: Item | None = None
+                if level.items is not None:
+                    item = {}
+                    level.items.append(item)
+                inner = _Level(NOWHERE, level.implicit, item=item, depth=level.depth + 1)
+                self._push(level, inner, length, position)
                 return position
             position += length
-            if position > len(self.data):
-                raise self._ends_early()
-            if position > level.end >= 0:
-                raise Refuse("E_UNREADABLE", "an item is longer than its sequence")
-        self._levels.pop()
-        return position
-
-    def _open_item(self, level: _Level, length: int, position: int) -> None:
-        if len(self._levels) >= MAX_DEPTH:
-            raise Refuse("E_TOO_LARGE", f"sequences nested deeper than {MAX_DEPTH // 2}")
-        item: Item | None = None
-        if level.items is not None:
-            item = {}
-            level.items.append(item)
-        end = -1 if length == UNDEFINED else position + length
-        if end > level.end >= 0:
-            raise Refuse("E_UNREADABLE", "an item is longer than its sequence")
-        self._levels.append(_Level(end, level.implicit, item=item, depth=level.depth + 1))
+        return self._leave(level, position)

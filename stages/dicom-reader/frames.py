@@ -90,9 +90,7 @@ def _native(instance: Instance, offset: int, length: int) -> tuple[tuple[tuple[i
         reason = f"{length} bytes of pixels where {expected} belong ({layout.rows} x {layout.columns} x "
         raise Refuse("E_PIXEL_LENGTH", f"{reason}{layout.frames} x {layout.allocated} bits); send it again")
     if file.encoding.big and layout.allocated == 8 and size % 2:
-        raise Refuse(
-            "E_PIXEL_FORMAT", "an odd number of 8-bit pixels in big-endian words is not read; send little endian"
-        )
+        raise Refuse("E_PIXEL_FORMAT", "an odd number of 8-bit pixels in big-endian words; send it little endian")
     if not file.deflated and offset + expected > file.size:
         raise Refuse("E_TRUNCATED", f"{file.size - offset} bytes of pixels where {expected} belong; send it again")
     return tuple(((offset + size * frame, size),) for frame in range(layout.frames))

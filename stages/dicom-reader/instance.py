@@ -138,8 +138,8 @@ def instance(file: File, item: Item, who: Identity) -> Instance:
 
 
 def _layout(file: File, item: Item) -> tuple[Layout, str]:
-    code, big = "E_PIXEL_FORMAT", file.encoding.big
-    samples = short(item, tags.SAMPLES_PER_PIXEL, big, code)
+    code = "E_PIXEL_FORMAT"
+    samples = short(item, tags.SAMPLES_PER_PIXEL, file.encoding.big, code)
     photometric = text(item, tags.PHOTOMETRIC_INTERPRETATION)
     if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2", ""):
         raise Refuse("E_COLOUR", f"colour images ({photometric or 'colour'}) make no volume; send the grey series")
@@ -147,13 +147,14 @@ def _layout(file: File, item: Item) -> tuple[Layout, str]:
         raise Refuse(code, "Photometric Interpretation is missing")
     if file.pixels is None or file.pixels.tag != tags.PIXEL_DATA:
         raise Refuse(code, "floating point pixels are not read; export the series with integer pixels")
-    frames = whole(item, tags.NUMBER_OF_FRAMES, code)
-    layout = Layout(
-        short(item, tags.ROWS, big, code), short(item, tags.COLUMNS, big, code), 1 if frames is None else frames,
-        short(item, tags.BITS_ALLOCATED, big, code), short(item, tags.BITS_STORED, big, code),
-        bool(short(item, tags.PIXEL_REPRESENTATION, big, code)),
+    rows, columns, allocated, stored, high_bit, representation = (
+        short(item, tag, file.encoding.big, code)
+        for tag in (tags.ROWS, tags.COLUMNS, tags.BITS_ALLOCATED, tags.BITS_STORED, tags.HIGH_BIT,
+                    tags.PIXEL_REPRESENTATION)
     )  # fmt: skip
-    _check_layout(layout, short(item, tags.HIGH_BIT, big, code), short(item, tags.PIXEL_REPRESENTATION, big, code))
+    frames = whole(item, tags.NUMBER_OF_FRAMES, code)
+    layout = Layout(rows, columns, 1 if frames is None else frames, allocated, stored, representation == 1)
+    _check_layout(layout, high_bit, representation)
     return layout, photometric
 
 

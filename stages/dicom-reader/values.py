@@ -25,9 +25,13 @@ def raw(item: Item, tag: int) -> bytes:
 
 
 def text(item: Item, tag: int, limit: int = 64) -> str:
-    """A code string or the like, upper part of ASCII replaced: for comparing and for the sidecar."""
-    found = raw(item, tag)[: 4 * limit].decode("ascii", "replace").replace("�", "?")
-    return "".join(c if c.isprintable() else "?" for c in found)[:limit].strip()
+    """A code string or the like, everything but printable ASCII replaced: for comparing and for the sidecar."""
+    return _printable(raw(item, tag)[:limit])
+
+
+@lru_cache(maxsize=4096)
+def _printable(value: bytes) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in value).strip()
 
 
 def uid(item: Item, tag: int) -> str:

@@ -75,7 +75,8 @@ def _shifted(values: Slab, layout: Layout, intercept: int) -> Slab:
         return values.view("<i2")
     words = values.view("<u2")
     words = np.add(words, np.uint16(intercept % 65536), out=_own(words))
-    return words.view("<i2")
+    sums: Slab = words.view("<i2")
+    return sums
 
 
 def to_float(values: Slab, plane: Plane) -> Slab:
