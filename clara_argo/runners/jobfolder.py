@@ -106,6 +106,12 @@ class JobFolder:
                 message=text,
             )
 
+    def tidy(self) -> None:
+        """Remove half-written files of a runner that was killed. Only for who holds the lock."""
+        for part in self.root.glob(".*.part"):
+            tree.remove(part)
+        self.stop.unlink(missing_ok=True)
+
     def look(self) -> Job:
         """The job as it is now: one that claims to run while nobody holds its lock has lost its runner."""
         job = self.read()
@@ -115,7 +121,7 @@ class JobFolder:
         return job if job.state.ended else lost(job)
 
     def holder(self) -> dict[str, Any] | None:
-        """Who runs the job: pid, host, since; None when nobody does."""
+        """Who runs the job: pid, host, since; None when nobody does, or only what a dead runner left is being ended."""
         try:
             handle = os.open(self.root / "lock", os.O_RDWR)
         except OSError:
@@ -123,7 +129,8 @@ class JobFolder:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _who(handle)
+            who = _who(handle)
+            return who if _lives(who) else None
         finally:
             os.close(handle)
         return None

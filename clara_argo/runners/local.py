@@ -96,7 +96,7 @@ class LocalRunner:
         try:
             before = folder.read() if folder.exists() else None
             job = begun(folder.job, plan, before)
-            folder.stop.unlink(missing_ok=True)
+            folder.tidy()
             write_plan(folder.plan, plan)
             folder.write(job)
             points.reached("job-written")

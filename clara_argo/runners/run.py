@@ -214,6 +214,7 @@ class JobRun:
         except (tree.Unusable, OSError):
             same = False  # somebody worked in it: made again
         if same:
+            tree.remove(folder.attempt)  # of a runner that was killed before it could
             self._digests[node.name] = done.output
             before = self._before[node.name]
             progress = before.progress if before.attempt == done.attempt else ""
