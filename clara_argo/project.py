@@ -248,7 +248,8 @@ def _collected(path: Path) -> tuple[Workflow, ...] | None:
     try:
         return load.collect(source.read(path), Findings(_shown(path)))
     except DefinitionError as error:
-        return () if any(finding.code == "dialect" for finding in error.findings) else None
+        other = {load.DIALECT, load.CONFIGURATION}
+        return () if any(finding.code in other for finding in error.findings) else None
 
 
 def _workflow_files(folder: Path) -> Iterable[Path]:
@@ -264,6 +265,11 @@ def workflows(root: Path) -> tuple[Workflow, ...]:
             for workflow in _collected(path) or ():
                 found.setdefault(workflow.name, workflow)
     return tuple(found.values())
+
+
+def is_configuration(findings: Iterable[Finding]) -> bool:
+    """Whether `check` found an adapter configuration in place of a workflow."""
+    return any(finding.code == load.CONFIGURATION for finding in findings)
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -63,7 +63,7 @@ def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
     missing = [str(path) for path in files if not path.exists()]
     if missing:
         raise NotFound(f"{', '.join(missing)}: no such file")
-    found = {str(path): project.check(path, strict=strict) for path in files}
+    found = {str(path): _check(path, strict) for path in files}
     everything = [finding for findings in found.values() for finding in findings]
     if form == "json":
         _print_json({"schema": SCHEMA, "files": {name: list(map(_as_json, some)) for name, some in found.items()}})
@@ -71,6 +71,17 @@ def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
         _print_findings(everything)
         _print_summary(everything, len(files))
     return DefinitionError.exit_code if project.has_errors(everything) else 0
+
+
+def _check(path: Path, strict: bool) -> tuple[Finding, ...]:
+    from clara_argo import project
+
+    findings = project.check(path, strict=strict)
+    if not project.is_configuration(findings):
+        return findings
+    from clara_adapter import plan
+
+    return plan.read(path, strict=strict).findings
 
 
 def _print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from clara_argo.errors import Finding
 from clara_argo.formats import clara_wf, native
 from clara_argo.formats.fields import short
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, List, Map, Node, decode, documents
+from clara_argo.source import Findings, Map, Node, decode, documents
 
+DIALECT, CONFIGURATION = "dialect", "adapter-configuration"  # codes of findings: no workflow file
 LATER = "files of this kind are read by a later version; write the workflow as 'clara init' shows it"
 CHECK = "clara adapter check --config FILE"
+AE_TITLE_LINE = re.compile(r"^\s*(-\s+)?clara-ae-title\s*:", re.MULTILINE)  # the article's form, which is no YAML
 STRONG = frozenset({"stages", "waitLocks", "ioFolders"})  # keys that only a workflow has
 
 
 def _has(*keys: str) -> Callable[[Map], bool]:
     return lambda top: set(keys) <= set(top)
-
-
-def _mapped(top: Map) -> bool:
-    """The `workflows` of an adapter configuration: what each AE title runs."""
-    items = top.get("workflows")
-    return isinstance(items, List) and any(isinstance(item, Map) and "clara-ae-title" in item for item in items)
 
 
 def _monai(top: Map) -> bool:
@@ -33,7 +30,6 @@ def _monai(top: Map) -> bool:
 # Files that are something else, told by their keys: what they are, and what to do with them.
 OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
     (_has("routes"), "an adapter configuration", CHECK),
-    (_mapped, "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("dicom"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("ae-titles"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("pipeline-mappings"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
@@ -79,6 +75,8 @@ def collect(text: str | bytes, findings: Findings) -> tuple[Workflow, ...]:
 
 
 def _read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...], tuple[Node, ...]]:
+    if AE_TITLE_LINE.search(text):
+        _refuse("an adapter configuration (dicom-server-config.yaml)", CHECK, None, findings)
     if clara_wf.looks_like(text):
         return *clara_wf.read(text, findings), ()
     nodes = documents(text, findings.source)
@@ -98,13 +96,18 @@ def _refuse_others(top: Map | None, nodes: tuple[Node, ...], findings: Findings)
         return
     for is_other, name, hint in OTHERS:
         if top is not None and is_other(top):
-            findings.error("dialect", f"this is {name}, not a workflow", top, hint)
-            findings.check()
+            _refuse(name, hint, top, findings)
     if top is not None and {"id", "name", "workflows"} & set(top):
         return
     hint = "a workflow has id, name, stages, waitLocks, ioFolders, args, or ##BEGIN_x## markers, or a line with an id"
     what = "no workflow that is known here" if nodes else "empty"
-    findings.error("dialect", f"the file is {what}", _first(nodes), hint)
+    findings.error(DIALECT, f"the file is {what}", _first(nodes), hint)
+    findings.check()
+
+
+def _refuse(name: str, hint: str, at: Node | None, findings: Findings) -> None:
+    code = CONFIGURATION if hint == CHECK else DIALECT
+    findings.error(code, f"this is {name}, not a workflow", at, hint)
     findings.check()
 
 

@@ -68,6 +68,17 @@ def test_lint_says_everything_with_its_place(folder: Path) -> None:
     assert result.stderr == "1 file: 2 errors, 1 warning\n"
 
 
+def test_lint_reads_the_adapters_configuration_too(folder: Path) -> None:
+    assert clara("lint", folder / "adapter.yaml", "--strict").stdout == ""
+    path = replace(folder / "adapter.yaml", "workflows: [bone]", "workflows: [bonne]")
+    assert "'bone'" in clara("lint", path, code=2).stdout
+    printed = folder / "dicom-server-config.yaml"
+    lines = ["workflows:", " - name: user-workflow", "     clara-ae-title: CT_AI", "     destination-name: X"]
+    printed.write_text("\n".join([*lines, f"     workflow: {ID}", ""]))
+    found = json.loads(clara("lint", "-o", "json", printed, code=2).stdout)["files"][str(printed)]
+    assert all(finding["code"] != "adapter-configuration" for finding in found) and "X" in str(found)
+
+
 def test_warnings_alone_are_no_failure_unless_strict(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(PRINTED)
