@@ -64,7 +64,7 @@ def _walk(
 def printable(name: str) -> str:
     """A name that came from a disk, bounded and without control characters or undecodable bytes."""
     text = repr(os.fsencode(name).decode("utf-8", "backslashreplace"))
-    return text if len(text) <= 160 else text[:157] + "...'"
+    return text if len(text) <= 160 else text[:156] + "...'"
 
 
 def digest(folder: Path, *, follow: bool = False, skip: Callable[[str], bool] | None = None) -> str:
