@@ -18,7 +18,7 @@ from itertools import islice
 
 from clara_argo.errors import DefinitionError, Finding
 from clara_argo.model.workflow import StageSpec, Step, Workflow
-from clara_argo.source import Findings
+from clara_argo.source import Findings, short
 
 PAYLOAD = ""  # as an input: the job's payload instead of a stage
 MAX_STEPS = 10_000
@@ -110,7 +110,9 @@ class _Resolver:
             stage, kind = self._folder(folder)
             names = (stage,) if kind == "output" else self.inputs.get(stage, ()) if stage else ()
             if PAYLOAD in names:
-                self.findings.error("result", f"the result {folder!r} is the payload itself", folder, "name an output")
+                self.findings.error(
+                    "result", f"the result {short(folder)} is the payload itself", folder, "name an output"
+                )
             found.update(dict.fromkeys(names))
         if not self.workflow.results:
             self.findings.error("no-result", "no folder is the result", self.workflow.name, "name an output as result")
@@ -123,18 +125,18 @@ class _Resolver:
         identity = self.workflow.id
         if not NAME.fullmatch(identity):
             self.findings.error(
-                "id", f"the id {_short(identity)} is no UUID", identity, "make one: python3 -m uuid, or uuidgen"
+                "id", f"the id {short(identity)} is no UUID", identity, "make one: python3 -m uuid, or uuidgen"
             )
         elif not UUID.fullmatch(identity):
-            self.findings.warning("id", f"the id {_short(identity)} is no UUID", identity, "uuidgen makes one")
+            self.findings.warning("id", f"the id {short(identity)} is no UUID", identity, "uuidgen makes one")
 
     def _name(self, what: str, name: str) -> None:
         if not NAME.fullmatch(name):
             hint = "use 1 to 255 of A-Z a-z 0-9 - _"
-            self.findings.error("name", f"{_short(name)} cannot be the name of a {what}", name, hint)
+            self.findings.error("name", f"{short(name)} cannot be the name of a {what}", name, hint)
         elif not DNS_LABEL.fullmatch(name):
             hint = "lower-case letters, digits and '-' only, at most 63"
-            self.findings.warning("name-dns", f"{what} {_short(name)} gets another name on a cluster", name, hint)
+            self.findings.warning("name-dns", f"{what} {short(name)} gets another name on a cluster", name, hint)
 
     def _unique_steps(self) -> dict[str, Step]:
         steps: dict[str, Step] = {}
@@ -145,16 +147,16 @@ class _Resolver:
                 self._twice(name, spellings[plain])
                 continue
             if plain in RESERVED:
-                self.findings.error("name", f"{name!r} cannot be the name of a stage", name, "use another name")
+                self.findings.error("name", f"{short(name)} cannot be the name of a stage", name, "use another name")
             spellings[plain] = name
             steps[name] = step
         return steps
 
     def _twice(self, name: str, first: str) -> None:
         if name == first:
-            message, hint = f"stage {name!r} is used twice", "define a second stage with the same image"
+            message, hint = f"stage {short(name)} is used twice", "define a second stage with the same image"
         else:
-            message, hint = f"stages {first!r} and {name!r} differ only in case", "rename one of them"
+            message, hint = f"stages {short(first)} and {short(name)} differ only in case", "rename one of them"
         self.findings.error("duplicate-stage", message, name, hint)
 
     def _spec(self, name: str) -> StageSpec | None:
@@ -166,10 +168,10 @@ class _Resolver:
         if spec is not None:
             self._name("stage", name)
             return spec
-        hint = self.findings.did_you_mean(name, self.stages, f"make a folder stages/{name} with a stage.yaml")
+        hint = self.findings.did_you_mean(name, self.stages, f"make a folder stages/{name[:80]} with a stage.yaml")
         if not NAME.fullmatch(name):
             hint = "use 1 to 255 of A-Z a-z 0-9 - _"
-        self.findings.error("unknown-stage", f"no stage {_short(name)}", name, hint)
+        self.findings.error("unknown-stage", f"no stage {short(name)}", name, hint)
         return None
 
     # locks and folders
@@ -180,7 +182,7 @@ class _Resolver:
         for name, spec in self.specs.items():
             other = named.setdefault(spec.lock, name)
             if other != name:
-                message = f"stages {other!r} and {name!r} share the lock {spec.lock!r}"
+                message = f"stages {short(other)} and {short(name)} share the lock {short(spec.lock)}"
                 self.findings.error("shared-lock", message, self.steps[name].stage, "give one another lockName")
         return {f"{name}.lock": name for name in self.steps} | named
 
@@ -189,7 +191,7 @@ class _Resolver:
         for lock in step.waits_for:
             stage = self.locks.get(lock)
             if stage is None:
-                message = f"stage {step.stage!r} waits for the unknown lock {_short(lock)}"
+                message = f"stage {short(step.stage)} waits for the unknown lock {short(lock)}"
                 hint = self.findings.did_you_mean(lock, self.locks, self._known("locks", self.locks))
                 self.findings.error("unknown-lock", message, lock, hint)
                 continue
@@ -200,11 +202,12 @@ class _Resolver:
     def _forward(self, step: Step, stage: str, at: str) -> None:
         """In the early-access dialect a stage may only wait for stages before it."""
         if self.workflow.dialect == "early-access" and self.index[stage] > self.index[step.stage]:
-            message = f"stage {step.stage!r} waits for {stage!r}, which comes after it"
-            self.findings.error("forward-reference", message, at, f"list {stage!r} first")
+            message = f"stage {short(step.stage)} waits for {short(stage)}, which comes after it"
+            self.findings.error("forward-reference", message, at, f"list {short(stage)} first")
 
     def _known(self, what: str, words: Mapping[str, object]) -> str:
-        return f"{what} here: {', '.join(islice(words, 8))}{', …' if len(words) > 8 else ''}" if words else ""
+        few = ", ".join(map(short, islice(words, 8)))
+        return f"{what} here: {few}{', …' if len(words) > 8 else ''}" if words else ""
 
     def _folder(self, folder: str) -> tuple[str, str]:
         """`A/output` -> (A, output); ("", "") and a finding when it is no folder of the workflow."""
@@ -212,7 +215,7 @@ class _Resolver:
         if kind in ("input", "output") and stage in self.steps:
             return stage, kind
         hint = self.findings.did_you_mean(folder, self.folders, self._known("folders", self.folders))
-        self.findings.error("unknown-folder", f"no folder {_short(folder)} in this workflow", folder, hint)
+        self.findings.error("unknown-folder", f"no folder {short(folder)} in this workflow", folder, hint)
         return "", ""
 
     def _inputs(self) -> Edges:
@@ -245,7 +248,7 @@ class _Resolver:
                 found.update(dict.fromkeys(inputs[stage]))
         if len(found) > MAX_INPUTS:
             step = self.steps[name]
-            self.findings.error("too-many-inputs", f"{name!r} reads more than {MAX_INPUTS} folders", step.reads[0])
+            self.findings.error("too-many-inputs", f"{short(name)} reads more than {MAX_INPUTS} folders", step.reads[0])
         return tuple(found)[:MAX_INPUTS] if folders else (PAYLOAD,)
 
     # data and order
@@ -259,7 +262,7 @@ class _Resolver:
             at = next(iter((*step.waits_for, *step.reads)), step.stage)
             if len(component) == 1:
                 what = "waits for itself" if first in self.waits[first] else "reads its own output"
-                self.findings.error("cycle", f"stage {first!r} {what}", at, "remove that entry")
+                self.findings.error("cycle", f"stage {short(first)} {what}", at, "remove that entry")
                 continue
             path = " -> ".join(_path(first, component, edges))
             hint = "remove one of these locks or folders"
@@ -282,8 +285,8 @@ class _Resolver:
         lock = self.specs[producer].lock if producer in self.specs else f"{producer}.lock"
         folder = f"{producer}/output"
         at = next((text for text in step.reads if text.startswith(folder)), step.reads[0])
-        message = f"stage {name!r} reads {folder!r} but does not wait for {lock!r}"
-        hint = f"add {lock} to its waitLocks (entry {place})"
+        message = f"stage {short(name)} reads {short(folder)} but does not wait for {short(lock)}"
+        hint = f"add {short(lock)} to its waitLocks (entry {place})"
         if self.workflow.dialect == "early-access":
             self.findings.warning("R7", f"{message}; it does now", at, hint)
             self.waits[name] += (producer,)
@@ -295,13 +298,8 @@ class _Resolver:
         used |= {folder.rstrip("/").removeprefix("./").rpartition("/")[0] for folder in self.workflow.results}
         for name, spec in self.specs.items():
             if name not in used and not spec.publish:
-                message = f"nobody reads the output of stage {name!r} or waits for it"
+                message = f"nobody reads the output of stage {short(name)} or waits for it"
                 self.findings.notice("unused", message, self.steps[name].stage)
-
-
-def _short(text: str) -> str:
-    """Quoted, for a message: what a user wrote by accident may be long."""
-    return repr(str(text)) if len(text) <= 80 else f"{str(text)[:77]!r}…"
 
 
 def _components(edges: Edges) -> list[tuple[str, ...]]:

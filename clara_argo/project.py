@@ -17,7 +17,7 @@ from clara_argo.errors import DefinitionError, Finding, Level, NotFound, UsageEr
 from clara_argo.formats import load, stage
 from clara_argo.graph import Graph
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, did_you_mean
+from clara_argo.source import Findings, did_you_mean, short
 
 MARKER = "clara.yaml"
 STAGE_FILE = "stage.yaml"
@@ -140,7 +140,7 @@ def graph(path: Path, *, name: str | None = None, strict: bool = False) -> Graph
 def _choose(workflows: tuple[Workflow, ...], name: str | None, where: str) -> Workflow:
     if name is None and len(workflows) == 1:
         return workflows[0]
-    names = ", ".join(str(workflow.name or workflow.id) for workflow in workflows)
+    names = ", ".join(short(workflow.name or workflow.id) for workflow in workflows)
     if name is None:
         raise UsageError(f"{where} holds several workflows: {names}; say which with --workflow NAME")
     for workflow in workflows:
@@ -225,7 +225,7 @@ def workflow(root: Path, name_or_id: str, *, strict: bool = False) -> Graph:
         if hits:
             return _of_file(hits[0], name_or_id, root, strict)
     known = [str(workflow.name) for workflow in workflows(root)]
-    hint = did_you_mean(name_or_id, known, f"known: {', '.join(known)}")
+    hint = did_you_mean(name_or_id, known, f"known: {', '.join(map(short, known))}")
     also = f" (not readable: {', '.join(unread)}; see 'clara lint')" if unread else ""
     raise NotFound(f"no workflow {name_or_id!r} in {_shown(root)} nor among the shipped ones; {hint}{also}")
 

@@ -23,6 +23,7 @@ MAX_ALIASED = 10_000  # values that aliases stand for, all together
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int", "float", "bool", "null")} | {"!"}
 
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NEVER = re.compile("[\0\ud800-\udfff]")  # no program, file name or UTF-8 text can hold these
 
 
 class Text(str):
@@ -157,15 +158,20 @@ class Findings:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that `word` was probably meant to be, else empty. Case and dashes do not count."""
-    words = {_plain(name): name for name in known}
-    near = get_close_matches(_plain(word)[:255], words, n=1)
+    words = {_plain(name): name for name in known if len(name) < 256}
+    near = get_close_matches(_plain(word[:255]), words, n=1)
     return words[near[0]] if near else ""
+
+
+def short(text: str) -> str:
+    """Quoted, for a message: what a user wrote by accident may be long."""
+    return repr(str(text)) if len(text) <= 80 else f"{str(text)[:77]!r}…"
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """A hint that names the nearest known word, else `otherwise`."""
     near = nearest(word, known)
-    return f"did you mean {near!r}?" if near else otherwise
+    return f"did you mean {short(near)}?" if near else otherwise
 
 
 def _plain(word: str) -> str:
@@ -308,6 +314,8 @@ class _Builder:
     def _scalar(self, event: Any) -> None:
         text = self._place(event.start_mark, event.value)
         self._tag(event, text)
+        if _NEVER.search(text):  # written as an escape
+            self.findings.error("control-character", "the text holds a NUL or half a character", text, "remove it")
         self._add(text, 1, event.anchor)
 
     def _tag(self, event: Any, place: Text) -> None:

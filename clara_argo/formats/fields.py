@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Collection
 
 from clara_argo.source import Findings, List, Map, Node, Text
+from clara_argo.source import short as short  # the readers take it from here
 
 TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _WHOLE = re.compile(r"[0-9]{1,18}")
@@ -72,7 +73,7 @@ class Fields:
             return ()
         if isinstance(node, List):
             return tuple(node)
-        hint = f"write {key}: [{node}]" if isinstance(node, Text) else "write '- ' before each entry"
+        hint = f"write {key}: [{short(node)}]" if isinstance(node, Text) else "write '- ' before each entry"
         self.wrong(key, f"must be a list, not {kind(node)}", hint)
         return ()
 
@@ -122,10 +123,6 @@ def empty(node: Node) -> bool:
 def kind(node: Node) -> str:
     """What a node is, for a message."""
     return "a mapping" if isinstance(node, Map) else "a list" if isinstance(node, List) else "a text"
-
-
-def short(text: str) -> str:
-    return repr(str(text)) if len(text) <= 80 else f"{str(text)[:77]!r}…"
 
 
 def as_text(node: Node) -> str:

@@ -42,6 +42,7 @@ def spec(node: Node, name: str, findings: Findings, folder: Path | None = None) 
         message = f"stageName {short(written)} is not the name of its {where}, {short(name)}"
         findings.error("stage-name", message, fields.at("stageName"), f"write stageName: {name}")
     mount = fields.fields("mount")
+    mount.unknown({"in", "out"})
     return StageSpec(
         name=name,
         image=_image(fields, findings, what),

@@ -62,7 +62,7 @@ def test_lint_says_everything_with_its_place(folder: Path) -> None:
         ":6:36: error: stage 'dicom-writer' waits for the unknown lock 'my-stag.lock'; did you mean 'my-stage.lock'?"
         " [unknown-lock]",
         ":7:54: error: stage 'dicom-writer' reads 'my-stage/output' but does not wait for 'my-stage.lock';"
-        " add my-stage.lock to its waitLocks (entry 3) [missing-lock]",
+        " add 'my-stage.lock' to its waitLocks (entry 3) [missing-lock]",
         ":8:1: warning: workflow 'bone' has the unknown key 'arg'; did you mean 'args'? [unknown-key]",
     ]
     assert result.stderr == "1 file: 2 errors, 1 warning\n"
@@ -150,7 +150,7 @@ def test_graph_of_one_of_several_workflows(folder: Path) -> None:
     path = folder / "workflow.yaml"
     text = path.read_text()
     path.write_text(text + "---\n" + text.replace("name: bone", "name: other").replace("id: ", "id: x"))
-    assert "bone, other; say which with --workflow" in clara("graph", path, code=64).stderr
+    assert "'bone', 'other'; say which with --workflow" in clara("graph", path, code=64).stderr
     assert clara("graph", path, "--workflow", "other").stdout.startswith("other  x")
 
 

@@ -157,7 +157,7 @@ WRONG = {
         flow(READER, step("ai", "reader/output")),
         None,
         ["missing-lock"],
-        "'reader/output' but does not wait for 'reader.lock'; add reader.lock to its waitLocks (entry 2)",
+        "'reader/output' but does not wait for 'reader.lock'; add 'reader.lock' to its waitLocks (entry 2)",
     ),
     "missing lock behind an input folder": (
         flow(READER, step("a", "reader/output", "reader.lock"), step("b", "a/input")),

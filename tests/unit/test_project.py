@@ -131,7 +131,7 @@ def test_warnings_travel_with_the_graph_and_strict_refuses_them(root: Path) -> N
 def test_a_file_with_several_workflows_needs_a_name(root: Path) -> None:
     other = ID.replace("7", "8")
     path = write(root / "two.yaml", chain("one", "a") + "---\n" + chain("two", "a", "b", id=other))
-    with pytest.raises(UsageError, match="one, two; say which with --workflow"):
+    with pytest.raises(UsageError, match="'one', 'two'; say which with --workflow"):
         project.graph(path)
     assert project.graph(path, name="two").workflow.id == other
     assert project.graph(path, name=other.replace("-", "").upper()).workflow.name == "two"

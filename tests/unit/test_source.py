@@ -83,6 +83,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "escape": ("a: \x1b[31m", "1:4 control-character"),
     "byte order mark inside": ("a: \ufeffb", "1:4 control-character"),
     "lone surrogate": ("a: \ud800", "1:4 control-character"),
+    "NUL as an escape": ('a: "\\0"', "1:4 control-character"),
     "UTF-16": ("a: b".encode("utf-16"), "1:1 encoding"),
     "Latin-1": ("a: b\nä: c".encode("latin-1"), "2:1 encoding"),
     "too large": ("#" * (source.MAX_BYTES + 1), "0:0 too-large"),
