@@ -11,16 +11,35 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clara_argo.phantom.anatomy import ORGANS, Patient, Wishes
+from clara_argo.phantom import belly, chest, spine
+from clara_argo.phantom.patient import ORGANS, Patient
 from clara_argo.phantom.shapes import Axes, Floats, Mask
 
 SHAPE, SPACING = (80, 192, 192), (4.0, 2.0, 2.0)  # z, y, x: whole upper abdomen in a few seconds
+PARTS = (
+    chest.arms,
+    chest.lungs,
+    chest.heart,
+    belly.bowel,
+    chest.airways,
+    spine.spine,
+    spine.pelvis,
+    spine.vessels,
+    belly.spleen,
+    belly.liver,
+    spine.vena_cava_in_liver,
+    belly.stomach,
+    belly.colon,
+    belly.kidneys,
+    belly.pancreas,
+    belly.gallbladder,
+)  # from the outside inwards; what is painted later wins
 CENTRE = 30.0  # mm: the middle of the picture in the anatomy's z, liver to kidneys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Phantom:
-    """HU int16 and labels uint8, both [z, y, x] on an axis-aligned grid in LPS; spacing (z, y, x) mm, origin (x, y, z) mm."""
+    """HU int16 and labels uint8, both [z, y, x], axes along LPS; spacing (z, y, x) mm, origin (x, y, z) mm."""
 
     seed: int
     hu: NDArray[np.int16]
@@ -50,8 +69,11 @@ def make(
     and the diameter of the field of view (mm; 0: no limit) follow the seed unless given."""
     rng = np.random.default_rng((20200101, seed))
     axes = _axes(shape, spacing, centre)
-    patient = Patient(rng, axes, Wishes(phase=phase, arms=arms))
-    canvas = patient.paint()
+    patient = Patient(rng, axes, phase, arms)
+    for part in PARTS:
+        part(patient)
+    canvas = patient.canvas
+    canvas.labels[~patient.inside] = 0
     draws = rng.uniform(size=8)
     hu = _blurred(canvas.hu, spacing)
     hu += _noise(np.random.default_rng((20200102, seed)), shape, 5 + 22 * draws[0] ** 1.5 if noise is None else noise)

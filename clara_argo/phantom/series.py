@@ -59,7 +59,9 @@ class Identity:
     series: int = 1  # number; another number is another series of the same study
 
 
-def write_series(phantom: Phantom, folder: Path, *, seed: int | None = None, identity: Identity | None = None) -> list[Path]:
+def write_series(
+    phantom: Phantom, folder: Path, *, seed: int | None = None, identity: Identity | None = None
+) -> list[Path]:
     """Write the phantom as a CT series, one file a slice, feet first; returns the files in slice order."""
     placement = Placement(spacing=phantom.spacing, origin=phantom.origin)
     return write_ct(
@@ -69,7 +71,8 @@ def write_series(phantom: Phantom, folder: Path, *, seed: int | None = None, ide
 
 def encoded(points: NDArray[np.float64]) -> NDArray[np.int16]:
     """The position-encoded value at patient coordinates [..., 3] in mm."""
-    return np.rint(points @ np.array(ENCODING)).astype(np.int16)
+    values: NDArray[np.int16] = np.rint(points @ np.array(ENCODING)).astype(np.int16)
+    return values
 
 
 def encoded_series(
@@ -89,9 +92,7 @@ def encoded_series(
     return write_ct(values, placement, folder, seed=seed, identity=identity)
 
 
-def write_ct(
-    hu: NDArray[np.int16], placement: Placement, folder: Path, *, seed: int, identity: Identity
-) -> list[Path]:
+def write_ct(hu: NDArray[np.int16], placement: Placement, folder: Path, *, seed: int, identity: Identity) -> list[Path]:
     """Write HU [k, j, i] as CT images: `0001.dcm` and on, in slice order."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -142,7 +143,7 @@ def _identify(d: Any, seed: int, identity: Identity) -> None:
 def _set_pixels(d: Any, plane: NDArray[np.int16]) -> None:
     """Stored as scanners do: HU + 1024. Signed 16 bits only where 12 unsigned do not hold them."""
     stored = plane.astype(np.int32) + 1024
-    small = 0 <= int(stored.min()) and int(stored.max()) <= 4095
+    small = int(stored.min()) >= 0 and int(stored.max()) <= 4095
     d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
     d.Rows, d.Columns = plane.shape
     d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = (16, 12, 11, 0) if small else (16, 16, 15, 1)

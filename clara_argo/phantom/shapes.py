@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Block = tuple[slice, slice, slice]
-Point = Sequence[float]
+Point = Sequence[float] | NDArray[Any]
 
+EVERYWHERE: Block = (slice(None), slice(None), slice(None))
 LOW, HIGH = (-280.0, -280.0, -480.0), (280.0, 280.0, 560.0)  # mm, x y z: the room that random fields cover
 
 
@@ -48,7 +51,8 @@ def smooth_field(rng: np.random.Generator, axes: Axes, knot: float, sigma: float
         for coordinates, low, count in zip((axes.x, axes.y, axes.z), LOW, counts, strict=True)
     )
     planes = np.tensordot(z, knots, 1)  # [z, ky, kx]
-    return np.matmul(np.matmul(y, planes), x.T).astype(np.float32)
+    field: Floats = np.matmul(np.matmul(y, planes), x.T).astype(np.float32)
+    return field
 
 
 def _spline_weights(position: Floats, count: int) -> Floats:
@@ -56,7 +60,8 @@ def _spline_weights(position: Floats, count: int) -> Floats:
     distance = np.abs(position[:, None] - (np.arange(count)[None] - 1))
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6
-    return np.where(distance < 1, near, far).astype(np.float32)
+    weights: Floats = np.where(distance < 1, near, far).astype(np.float32)
+    return weights
 
 
 class Canvas:
@@ -80,7 +85,7 @@ class Canvas:
         self, centre: Point, radii: Point, angles: Point = (0, 0, 0), power: float = 2.0, margin: float = 1.0
     ) -> Region:
         """A superellipsoid; angles in degrees about x, y, z. The region reaches `margin` times the radii."""
-        reach = radii if not any(angles) else (max(radii),) * 3
+        reach: Point = radii if not any(angles) else (max(radii),) * 3
         low = [c - margin * r * 1.01 for c, r in zip(centre, reach, strict=True)]
         high = [c + margin * r * 1.01 for c, r in zip(centre, reach, strict=True)]
         block = self.block(low, high)
@@ -89,7 +94,8 @@ class Canvas:
         parts = [np.abs(g / np.float32(r)) for g, r in zip((x, y, z), radii, strict=True)]
         if power == 2.0:
             return Region(block, parts[0] ** 2 + parts[1] ** 2 + parts[2] ** 2)
-        return Region(block, sum((part ** np.float32(power) for part in parts), np.float32(0)))
+        first, second, third = (part ** np.float32(power) for part in parts)
+        return Region(block, first + second + third)
 
     def tube(self, points: Sequence[Point], radii: Sequence[float], margin: float = 1.0) -> Region:
         """A tube around a polyline, with a radius for each point."""

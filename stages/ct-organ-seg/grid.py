@@ -1,4 +1,4 @@
-"""From the CT's grid to 5 mm voxels along the patient axes, and labels back. Any order and direction of axes, oblique too.
+"""From the CT's grid to 5 mm voxels along the patient axes, and labels back: any order of axes, oblique too.
 
 Where the CT's axes lie along the patient's (in any order, either way) each axis is one small matrix, and a volume is
 handled slice by slice: little memory, and the same bytes each time. An oblique CT goes through scipy's interpolation.
@@ -27,7 +27,7 @@ SLAB = 16  # slices of an oblique CT that are drawn at a time
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Size, spacing (mm), origin (mm) along i, j, k; direction 3 x 3 row by row, whose columns are i, j, k (as in ITK)."""
+    """Size, spacing, origin (mm) along i, j, k; direction 3 x 3 row by row, whose columns are i, j, k (as in ITK)."""
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
@@ -37,7 +37,8 @@ class Grid:
     @property
     def matrix(self) -> NDArray[np.float64]:
         """Index (i, j, k) -> mm from the origin."""
-        return np.asarray(self.direction, float).reshape(3, 3) * np.asarray(self.spacing, float)
+        matrix: NDArray[np.float64] = np.asarray(self.direction, float).reshape(3, 3) * np.asarray(self.spacing, float)
+        return matrix
 
     @property
     def axes(self) -> tuple[int, int, int] | None:
@@ -61,7 +62,7 @@ class Grid:
 
 
 def squeeze(volume: NDArray[Any], grid: Grid) -> tuple[Floats, tuple[float, float, float]]:
-    """The volume averaged over 5 mm in every direction, [z, y, x], and where its first voxel lies. ValueError on NaN."""
+    """The volume averaged over 5 mm each way, [z, y, x], and where its first voxel lies. ValueError on NaN."""
     origin, count = grid.covered()
     axes = grid.axes
     if axes is None:
@@ -78,7 +79,8 @@ def _in_ct(
 ) -> NDArray[Any]:
     """The 5 mm grid's places along the CT's axis i, j or k, in the CT's voxels."""
     patient = axes[axis]
-    return (origin[patient] + STEP * np.arange(count[patient]) - grid.origin[patient]) / grid.matrix[patient, axis]
+    places = origin[patient] + STEP * np.arange(count[patient])
+    return np.asarray((places - grid.origin[patient]) / grid.matrix[patient, axis])
 
 
 def _average(places: NDArray[Any], grid: Grid, axis: int) -> Floats:
@@ -86,7 +88,7 @@ def _average(places: NDArray[Any], grid: Grid, axis: int) -> Floats:
     reach = max(STEP / grid.spacing[axis], 1.0)
     last = grid.size[axis] - 1
     weights = np.clip(1 - np.abs(np.clip(places, 0, last)[:, None] - np.arange(last + 1)[None]) / reach, 0, None)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
 
 def _averaged(volume: NDArray[Any], weights: Sequence[Floats]) -> Floats:
@@ -173,7 +175,7 @@ def _draw_aligned(part: Part, origin: tuple[float, float, float], grid: Grid) ->
 
 def _linear(places: NDArray[Any], count: int) -> Floats:
     """Weights [places, voxels] of linear interpolation; nothing outside."""
-    return np.clip(1 - np.abs(places[:, None] - np.arange(count)[None]), 0, None).astype(np.float32)
+    return np.asarray(np.clip(1 - np.abs(places[:, None] - np.arange(count)[None]), 0, None), np.float32)
 
 
 def _hit(weights: Floats) -> slice:
@@ -183,7 +185,7 @@ def _hit(weights: Floats) -> slice:
 
 def _draw_oblique(part: Part, origin: tuple[float, float, float], grid: Grid) -> Any:
     first, shares = part
-    to_ct, shift = _index_of(grid, np.ones(3), origin)
+    to_ct, shift = _index_of(grid, np.ones(3), np.array(origin))
     corners = np.array(np.meshgrid(*[(f, f + n - 1) for f, n in zip(first, shares.shape, strict=True)], indexing="ij"))
     reach = to_ct @ corners.reshape(3, -1) + shift[:, None]
     low = np.clip(np.floor(reach.min(1)).astype(int), 0, np.array(grid.size[::-1]))

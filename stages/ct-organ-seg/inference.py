@@ -34,18 +34,22 @@ class Model:
 def in_process(repository: Path, threads: int) -> Model:
     """ONNX Runtime on the CPU. With one thread the same input gives the same bytes."""
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotOffered
 
     file = repository / NAME / "1" / "model.onnx"
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise NoModel(f"{file} cannot be read ({error.strerror}); CLARA_MODELS must name the model repository") from None
+        raise NoModel(
+            f"{file} cannot be read ({error.strerror}); CLARA_MODELS must name the model repository"
+        ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError) as error:  # onnxruntime's own errors derive from RuntimeError
+    except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotOffered, RuntimeError, ValueError) as error:
         raise NoModel(f"{file} is not a model that ONNX Runtime loads: {str(error)[:200]}") from None
     _check(session, file)
 

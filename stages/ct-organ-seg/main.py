@@ -1,4 +1,4 @@
-"""Segment nine organs in each CT volume of the input: a label map on the CT's own grid, with colours, codes and volumes.
+"""Segment nine organs in each CT volume of the input: a label map on its grid, with colours, codes and volumes.
 
 Not for clinical use: the model has seen made-up patients only (training/MODEL.md).
 """
@@ -12,18 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import clara_driver
 import inference
 import numpy as np
 import preprocess
-from clara_driver import volume
 from numpy.typing import NDArray
+
+import clara_driver
+from clara_driver import volume
 
 HERE = Path(__file__).resolve().parent
 NAME = "ct-organ-seg"
 NOTICE = "Not for clinical use. Research demonstration: the model was trained on synthetic phantoms only."
 SMALLEST, LONGEST = 20.0, 3000.0  # mm: the extent a CT must have and may have, along each axis
-AIR_BELOW, HU_LIMIT = -150.0, 32768.0  # HU: a CT shows some air or fat; no HU value is larger
+AIR_BELOW = -150.0  # HU: every CT shows some air around or in the patient
 
 
 def main() -> None:
@@ -45,7 +46,9 @@ def main() -> None:
 
 def arguments(organs: list[str], given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
-    parser.add_argument("--organs", default=",".join(organs), help="which to keep, by comma (all): " + ", ".join(organs))
+    parser.add_argument(
+        "--organs", default=",".join(organs), help="which to keep, by comma (all): " + ", ".join(organs)
+    )
     parser.add_argument("--threads", type=int, default=1, help="for inference; 1 gives the same bytes each time (1)")
     args = parser.parse_args(given)
     args.organs = [name.strip() for name in args.organs.split(",") if name.strip()]
@@ -103,7 +106,8 @@ def segment_file(
     found = preprocess.onto(labels, small.origin, grid)
     target = stage.output / path.relative_to(stage.input)
     target.parent.mkdir(parents=True, exist_ok=True)
-    volume.write(target, header._replace(element="MET_UCHAR"), found, describe(path, header, found, table, model.digest))
+    sidecar = describe(path, header, found, table, model.digest)
+    volume.write(target, header._replace(element="MET_UCHAR"), found.data, sidecar)
     stage.progress(10 * (number + 1), 10 * count)
     stage.log(f"{path.name}: {len(np.unique(found)) - 1} of {len(table['segments'])} organs found")
 
@@ -111,7 +115,7 @@ def segment_file(
 def read_ct(path: Path) -> tuple[volume.Header, NDArray[Any]]:
     """Header and voxels [k, j, i]. An uncompressed volume is mapped, not read."""
     header = volume.read_header(path)
-    extents = [size * spacing for size, spacing in zip(header.size, header.spacing)]
+    extents = [size * spacing for size, spacing in zip(header.size, header.spacing, strict=True)]
     if min(extents) < SMALLEST or max(extents) > LONGEST:
         millimetres = " x ".join(f"{extent:.0f}" for extent in extents)
         raise clara_driver.FinalFailure(
@@ -129,7 +133,7 @@ def read_ct(path: Path) -> tuple[volume.Header, NDArray[Any]]:
 
 
 def check_values(path: Path, hu: NDArray[np.float32]) -> None:
-    """Not HU, no CT: every scan shows something at least as light as fat."""
+    """Values without any air are not HU: a scan that was rescaled, or no CT at all."""
     if hu.min() > AIR_BELOW:
         raise clara_driver.FinalFailure(
             f"{path.name}: no value is below {AIR_BELOW:.0f} HU, so these are not Hounsfield units; "
@@ -143,17 +147,15 @@ def describe(
     """The sidecar of a label map (SIDECAR.md): series, geometry and instances are the CT's, copied."""
     source = volume.read_sidecar(path) or {}
     voxel_ml = float(np.prod(header.spacing)) / 1000
-    counts = np.bincount(labels.ravel(), minlength=256) if labels.size < 1 << 24 else _counts(labels)
-    geometry = {
-        "size": list(header.size),
-        "spacing": list(header.spacing),
-        "origin": list(header.origin),
-        "direction": list(header.direction),
-    }
+    counts = np.zeros(256, np.int64)
+    for plane in labels:  # all at once would need eight times the memory of the labels
+        counts += np.bincount(plane.ravel(), minlength=256)
     sidecar: dict[str, Any] = {"schema": 1, "kind": "labels"}
-    sidecar |= {key: source[key] for key in ("series",) if key in source}
-    sidecar["geometry"] = source.get("geometry", geometry)
-    sidecar |= {key: source[key] for key in ("instances",) if key in source}
+    if "series" in source:
+        sidecar["series"] = source["series"]
+    sidecar["geometry"] = {key: list(getattr(header, key)) for key in ("size", "spacing", "origin", "direction")}
+    if "instances" in source:
+        sidecar["instances"] = source["instances"]
     if "digest" in source:
         sidecar["source"] = {"digest": source["digest"]}
     sidecar["segments"] = [
@@ -162,11 +164,6 @@ def describe(
     sidecar["algorithm"] = {"name": NAME, "version": table["version"], "digest": digest}
     sidecar["notice"] = NOTICE
     return sidecar
-
-
-def _counts(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Slice by slice: bincount makes 8 bytes of each voxel."""
-    return np.sum([np.bincount(plane.ravel(), minlength=256) for plane in labels], 0)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def coarse(volume: NDArray[Any], grid: Grid) -> Coarse:
 
 def normalise(hu: Floats) -> Floats:
     """HU -> the net's input values."""
-    return np.clip((hu - np.float32(40)) / np.float32(200), -2, 2).astype(np.float32)
+    return np.asarray(np.clip((hu - np.float32(40)) / np.float32(200), -2, 2), np.float32)
 
 
 def body_middle(hu: Floats) -> tuple[int, int]:
@@ -131,8 +131,8 @@ def onto(labels: Labels, origin: tuple[float, float, float], grid: Grid) -> Labe
 
 
 def _soft(labels: Labels, organ: int) -> tuple[tuple[int, int, int], Floats]:
-    """The organ's share of every voxel in its box: first voxel (z, y, x) of the box, which may lie outside, and shares."""
-    found = ndimage.find_objects(labels == organ)
+    """The organ's share of every voxel in a box around it: the box's first voxel (z, y, x), and the shares."""
+    found = ndimage.find_objects((labels == organ).astype(np.uint8))
     if not found:
         return (0, 0, 0), np.zeros((0, 0, 0), np.float32)
     # at the border of the volume the organ goes on: repeat the last voxels, do not smooth towards nothing
@@ -153,4 +153,17 @@ def _continued(padded: NDArray[np.bool_], axis: int, low: bool, high: bool) -> N
     return padded
 
 
-__all__ = ["AIR", "CLASSES", "STEP", "WINDOW", "Coarse", "Grid", "body_middle", "coarse", "cut", "normalise", "onto", "segment"]
+__all__ = [
+    "AIR",
+    "CLASSES",
+    "STEP",
+    "WINDOW",
+    "Coarse",
+    "Grid",
+    "body_middle",
+    "coarse",
+    "cut",
+    "normalise",
+    "onto",
+    "segment",
+]

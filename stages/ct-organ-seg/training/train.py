@@ -104,7 +104,8 @@ def loss_of(logits: Any, target: Any, weights: Any) -> Any:
     return F.cross_entropy(logits, target, weights) + 1 - dice
 
 
-def train(data: Path, steps: int, seed: int, out: Path, threads: int, save_every: int) -> None:
+def train(data: Path, steps: int, minutes: float, seed: int, out: Path, threads: int, save_every: int) -> None:
+    """At most `steps` steps in at most `minutes`; the learning rate falls with whichever is further on."""
     import torch
     from net import OrganNet
 
@@ -115,10 +116,11 @@ def train(data: Path, steps: int, seed: int, out: Path, threads: int, save_every
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-3)
     weights, mean, begin = torch.tensor(WEIGHTS), 0.0, time.monotonic()
     for step in range(steps):
+        share = max(step / steps, (time.monotonic() - begin) / (60 * minutes))
         if step % 100 == 0:
             patients.refresh()
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(step / steps)
+            group["lr"] = rate_at(share)
         hu, labels = patients.window(rng)
         image = torch.from_numpy(preprocess.normalise(augment(rng, hu)))[None, None]
         loss = loss_of(net(image), torch.from_numpy(labels.astype(np.int64))[None], weights)
@@ -128,17 +130,23 @@ def train(data: Path, steps: int, seed: int, out: Path, threads: int, save_every
         optimiser.step()
         mean = 0.98 * mean + 0.02 * float(loss.detach()) if step else float(loss.detach())
         if step % 50 == 0:
-            print(f"step {step} loss {mean:.3f} {time.monotonic() - begin:.0f} s {len(patients.kept)} patients", flush=True)
-        if step % save_every == save_every - 1 or step == steps - 1:
+            print(
+                f"step {step} loss {mean:.3f} {time.monotonic() - begin:.0f} s {len(patients.kept)} patients",
+                flush=True,
+            )
+        if step % save_every == save_every - 1 or step == steps - 1 or share >= 1:
             torch.save(net.state_dict(), out.with_suffix(".pt"))
             export(net, out)
+        if share >= 1:
+            break
+    print(f"{step + 1} steps, {time.process_time():.0f} CPU s", flush=True)
 
 
 def rate_at(share: float) -> float:
     """Warm-up, then a cosine down to nothing."""
     if share < 0.05:
         return RATE * share / 0.05 + 1e-5
-    return RATE * 0.5 * (1 + math.cos(math.pi * (share - 0.05) / 0.95)) + 1e-5
+    return RATE * 0.5 * (1 + math.cos(math.pi * (min(share, 1) - 0.05) / 0.95)) + 1e-5
 
 
 def export(net: Any, out: Path) -> None:
@@ -168,6 +176,7 @@ def main() -> None:
     two = commands.add_parser("net", help="train and export")
     two.add_argument("--data", type=Path, required=True)
     two.add_argument("--steps", type=int, default=4000)
+    two.add_argument("--minutes", type=float, default=1e6)
     two.add_argument("--seed", type=int, default=0)
     two.add_argument("--threads", type=int, default=1)
     two.add_argument("--save-every", type=int, default=500)
@@ -176,7 +185,7 @@ def main() -> None:
     if args.command == "phantoms":
         make_phantoms(args.folder, args.seeds)
     else:
-        train(args.data, args.steps, args.seed, args.out, args.threads, args.save_every)
+        train(args.data, args.steps, args.minutes, args.seed, args.out, args.threads, args.save_every)
 
 
 if __name__ == "__main__":
