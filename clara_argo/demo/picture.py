@@ -51,16 +51,20 @@ def draw(
 
 
 def _centre(organs: NDArray[Any]) -> list[int]:
-    """Per axis the plane with the most different organs, then the most voxels: where there is most to see."""
-    if not organs.any():
-        return [size // 2 for size in organs.shape]
+    """Per axis: among the planes that cut well through the largest organ, the one that shows the most organs."""
+    tables = [_areas(organs, axis) for axis in range(3)]  # [plane, value]
+    largest = int(tables[0][:, 1:].sum(axis=0).argmax()) + 1
     best = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        kinds = sum((organs == value).any(axis=others).astype(int) for value in np.unique(organs) if value)
-        area = (organs > 0).sum(axis=others)
-        best.append(int(np.argmax(kinds * area.sum() + area)))
-    return best
+    for table in tables:
+        main, kinds = table[:, largest], (table[:, 1:] > 0).sum(axis=1)
+        best.append(int(np.argmax(np.where(2 * main >= main.max(), kinds + main / max(main.max(), 1), 0))))
+    return best if tables[0][:, 1:].any() else [size // 2 for size in organs.shape]
+
+
+def _areas(organs: NDArray[Any], axis: int) -> NDArray[np.int64]:
+    """Voxels of each value in each plane across `axis`."""
+    planes = np.moveaxis(organs, axis, 0)
+    return np.stack([np.bincount(plane.ravel(order="K"), minlength=256) for plane in planes])
 
 
 def _axial(hu: Any, organs: Any, at: int, spacing: Any) -> tuple[Any, Any, float, str]:

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from clara_argo import data, phantom, shipped
 from clara_argo.demo.grid import Grid, onto
+from clara_argo.demo.verify import Truth
 from clara_argo.errors import NotFound
 
-Masks = Mapping[str, NDArray[np.bool_]]
 PHANTOM_SEED = 4711
 LIDC_LIVER = 0.6  # the floor on the real CT: the model has never seen a patient
 
 
 class Study(NamedTuple):
-    """`truth` gives the known organs as masks on a grid; `floors` are Dice values that must be reached."""
+    """`truth` gives the known organs on a grid; `floors` are Dice values that must be reached."""
 
     name: str
     folder: Path
     note: str
-    truth: Callable[[Grid], Masks]
+    truth: Callable[[Grid], Truth]
     floors: Mapping[str, float]
 
     @property
@@ -38,7 +38,7 @@ def given(folder: Path) -> Study:
     """The user's own study: nothing is known about it, so nothing but delivery and identity is judged."""
     if not any(path.is_file() for path in folder.rglob("*")):
         raise NotFound(f"{folder} holds no files; --input takes a folder with one DICOM study")
-    return Study(folder.name, folder, "your study", lambda grid: {}, {})
+    return Study(folder.name, folder, "your study", lambda grid: Truth(np.zeros(grid.shape, np.uint8), {}), {})
 
 
 def real_ct(say: Callable[[str], None]) -> Study:
@@ -56,9 +56,10 @@ def made_up(folder: Path) -> Study:
     affine[:3, 3] = made.origin
     labels = made.labels.transpose()
 
-    def truth(grid: Grid) -> Masks:
-        there = onto(labels, affine, grid)
-        return {name: there == value for value, name in enumerate(phantom.ORGANS, start=1)}
+    numbers = {name: value for value, name in enumerate(phantom.ORGANS, start=1)}
+
+    def truth(grid: Grid) -> Truth:
+        return Truth(onto(labels, affine, grid), numbers)
 
     return Study("phantom", folder, f"made by code, seed {PHANTOM_SEED}", truth, _floors())
 
@@ -69,7 +70,7 @@ def _floors() -> dict[str, float]:
     return floors
 
 
-def _lidc_truth(folder: Path, grid: Grid) -> Masks:
+def _lidc_truth(folder: Path, grid: Grid) -> Truth:
     import SimpleITK
 
     image = SimpleITK.ReadImage(str(folder / "mask.nii.gz"))
@@ -77,9 +78,10 @@ def _lidc_truth(folder: Path, grid: Grid) -> Masks:
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     values: NDArray[Any] = SimpleITK.GetArrayFromImage(image).transpose()
-    there = onto(values.astype(np.uint8), affine, grid)
     with open(folder / "structures.csv", newline="") as file:
         ids = {row["structure"]: int(row["id"]) for row in csv.DictReader(file)}
-    masks = {name: there == ids[name] for name in phantom.ORGANS if name in ids}
-    masks["vertebrae"] = np.isin(there, [value for name, value in ids.items() if name.startswith("vertebrae")])
-    return masks
+    numbers = {name: value for value, name in enumerate(phantom.ORGANS, start=1) if name in ids or name == "vertebrae"}
+    table = np.zeros(256, np.uint8)
+    for structure, value in ids.items():
+        table[value] = numbers.get("vertebrae" if structure.startswith("vertebrae") else structure, 0)
+    return Truth(onto(table[values.astype(np.uint8)], affine, grid), numbers)
