@@ -165,7 +165,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def short(text: str) -> str:
     """Quoted, for a message: what a user wrote by accident may be long."""
-    return repr(str(text)) if len(text) <= 80 else f"{str(text)[:77]!r}…"
+    return repr(str(text)) if len(text) <= 80 else f"{text[:77]!r}…"
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from array import array
@@ -321,3 +322,12 @@ def test_the_control_side_reads_files_without_dicom_and_arrays() -> None:
         "sys.exit(bool({'numpy', 'pydicom', 'pynetdicom', 'sqlalchemy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_page_on_workflow_files_shows_files_that_are_right(root: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "workflow-files.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    for name in ("liver", "spleen"):
+        add_stage(root, name)
+    graphs = [project.graph(write(root / "shown.yaml", block), strict=True) for block in blocks]
+    assert len(graphs) == 2 and graphs[0].digest == graphs[1].digest
