@@ -55,7 +55,7 @@ def choose(abstract_syntax: str, offered: tuple[str, ...]) -> tuple[int, str]:
     The peer's first usable choice, but explicit instead of implicit or big endian where it offers that too: implicit
     loses the types of private elements.
     """
-    first = offered[0] if offered else IMPLICIT_LE
+    first = offered[0] if offered and len(offered[0]) <= 64 else IMPLICIT_LE
     if abstract_syntax == VERIFICATION:
         usable = [syntax for syntax in offered if syntax in UNCOMPRESSED]
     elif abstract_syntax in STORAGE_CLASSES:

@@ -165,8 +165,10 @@ def _user_information(request: Request, max_length: int) -> bytes:
     items = _item(0x51, max_length.to_bytes(4, "big"))
     items += _item(0x52, contexts.IMPLEMENTATION_CLASS_UID.encode())
     items += _item(0x55, contexts.IMPLEMENTATION_VERSION_NAME.encode())
-    for sop_class, scu in request.roles:  # the peer may be the SCU it proposes to be; we are never its SCU
-        name = sop_class.encode("ascii", "replace")
+    for sop_class, scu in dict(request.roles).items():  # the peer may be SCU; we are never its SCU
+        if sop_class not in contexts.STORAGE_CLASSES:
+            continue
+        name = sop_class.encode("ascii")
         items += _item(0x54, len(name).to_bytes(2, "big") + name + bytes((scu, 0)))
     return _item(0x50, items)
 

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import time
 
+DROPPED = 8 << 20  # bytes read and dropped at the end: what may be under way in the buffers of both sides
 TICK = 1.0  # seconds between two looks at the deadlines while nothing arrives
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -68,11 +69,12 @@ def close_gently(connection: socket.socket, seconds: float) -> None:
 
     Closing with unread bytes would reset the connection and could take our last PDU away from the peer.
     """
-    end = time.monotonic() + seconds
+    end, room = time.monotonic() + seconds, DROPPED
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
-        while (left := end - time.monotonic()) > 0:
+        while room > 0 and (left := end - time.monotonic()) > 0:
             connection.settimeout(left)
-            if not connection.recv(65536):
+            if not (part := connection.recv(65536)):
                 break
+            room -= len(part)
     connection.close()

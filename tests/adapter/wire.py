@@ -291,6 +291,7 @@ def receiver_process(folder: Path, **limits: float) -> Iterator[Process]:
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
