@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,32 @@ def test_graph_of_one_of_several_workflows(folder: Path) -> None:
 @pytest.mark.parametrize("command", ["init", "lint", "graph"])
 def test_help_has_examples(command: str) -> None:
     assert "Example" in clara(command, "--help").stdout
+
+
+def test_a_new_project_runs_as_it_is(folder: Path, tmp_path: Path) -> None:
+    """A CT whose voxels tell their place goes in; the SEG that comes out marks exactly what is above the threshold."""
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: pip install 'clara-argo[local]'")
+    np = pytest.importorskip("numpy", reason="numpy is not installed: pip install 'clara-argo[local]'")
+    from clara_argo import phantom
+
+    files = phantom.encoded_series(tmp_path / "ct", shape=(5, 24, 32))
+    replace(folder / "workflow.yaml", "--threshold 250", "--threshold -50")
+    command = [sys.executable, "-m", "clara_argo", "run", "workflow.yaml", "--input", str(tmp_path / "ct")]
+    done = subprocess.run(
+        [*command, "--output", "result"], cwd=folder, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = (folder / "result").rglob("*.dcm")
+    seg = pydicom.dcmread(path)
+    assert (seg.Modality, [item.SegmentLabel for item in seg.SegmentSequence]) == ("SEG", ["Bone"])
+    wanted = {}
+    for file in files:
+        image = pydicom.dcmread(file)
+        hu = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
+        wanted[float(image.ImagePositionPatient[2])] = hu > -50.5
+    found = {z: np.zeros_like(mask) for z, mask in wanted.items()}
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    for frame, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        found[float(groups.PlanePositionSequence[0].ImagePositionPatient[2])] |= frame > 0
+    assert sum(mask.sum() for mask in wanted.values()) > 100
+    assert all(np.array_equal(found[z], mask) for z, mask in wanted.items())
