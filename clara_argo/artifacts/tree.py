@@ -103,8 +103,6 @@ def move(folder: Path, to: Path) -> None:
     """Give a complete folder its final name, durably. `to` must not exist, or be empty. Same file system."""
     folder.rename(to)
     sync_one(to.parent, True)
-    if folder.parent != to.parent:
-        sync_one(folder.parent, True)
 
 
 def copy(folder: Path, into: Path, *, link: bool = False) -> None:
@@ -164,13 +162,15 @@ def remove(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace a small file: a reader finds the old text or the new one, also after a power cut when durable."""
+    """Replace a small file: a reader finds the old text or the new one, also after a power cut.
+
+    Durable: after a power cut it is the new one.
+    """
     part = path.with_name(f".{path.name}.part")
     with open(part, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
-        if durable:
-            os.fsync(file.fileno())
+        os.fsync(file.fileno())
     part.replace(path)
     if durable:
         sync_one(path.parent, True)

@@ -6,12 +6,10 @@ It starts the command in a session of its own and becomes the parent of everythi
 subreaper, Linux). The tree is asked to end (SIGTERM) and after GRACE seconds ended (SIGKILL) when
 - the pipe CONTROL closes, because the runner has gone, or says anything, because the runner wants it;
 - the command itself has ended and left processes running.
-RESULT gets two JSON lines: {"pid": n} at the start, and {"exit": n}, {"signal": n} or {"errno": n, "text": ...} when
-the last process has gone. It knows nothing of jobs, logs or time limits. Without /proc (macOS) it reaches the
-command's own process group only.
+RESULT gets two lines: `pid N` at the start, and `exit N`, `signal N` or `errno N TEXT` when the last process has gone.
+It knows nothing of jobs, logs or time limits. Without /proc (macOS) it reaches the command's own process group only.
 """
 
-import json
 import os
 import select
 import signal
@@ -155,19 +153,18 @@ def main(arguments: list[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     child, error = start(command)
     if error:
-        end = {"errno": error, "text": os.strerror(error)}
+        end = f"errno {error} {os.strerror(error)}"
         os.waitpid(child, 0)
     else:
-        say(result, {"pid": child})
+        say(result, f"pid {child}")
         status = watch(child, control, wake, grace)
-        signalled = os.WIFSIGNALED(status)
-        end = {"signal": os.WTERMSIG(status)} if signalled else {"exit": os.WEXITSTATUS(status)}
+        end = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
     say(result, end)
 
 
-def say(result: int, words: dict[str, object]) -> None:
+def say(result: int, words: str) -> None:
     try:
-        os.write(result, (json.dumps(words) + "\n").encode())
+        os.write(result, (words + "\n").encode())
     except BrokenPipeError:
         return  # the runner has gone; what matters is that the stage goes too
 

@@ -25,7 +25,9 @@ from clara_argo.runners.jobfolder import JobFolder, all_jobs
 from clara_argo.runners.plan import Plan
 from clara_argo.runners.planfile import read_plan, write_plan
 from clara_argo.runners.protocol import LogLine
-from clara_argo.runners.run import JobRun, Settings, now, waiting
+from clara_argo.runners.record import now
+from clara_argo.runners.run import JobRun, waiting
+from clara_argo.runners.stagework import Settings
 
 RESERVED = {"lock", "stop", "result"}  # names in a job's folder that no stage can have
 LOOK = 0.2  # seconds between two looks at a job that another process runs
@@ -125,8 +127,8 @@ class LocalRunner:
         yield last
         while not last.state.ended:
             if run is not None:
-                with run.changed:
-                    run.changed.wait_for(lambda seen=last: run.job is not seen)  # type: ignore[misc]
+                with run.record.changed:
+                    run.record.changed.wait_for(lambda seen=last: run.job is not seen)  # type: ignore[misc]
                 current = run.job
             else:
                 time.sleep(LOOK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -118,14 +117,14 @@ def _tell(control: int) -> None:
 
 
 def _ending(said: bytearray, timed_out: bool, stopped: bool) -> Ending:
-    words = [json.loads(line) for line in said.splitlines()]
-    last = words[-1] if words else {}
-    if "errno" in last:
-        return Ending(cannot_start=str(last["text"]))
-    if "exit" in last:
-        return Ending(exit_code=int(last["exit"]), timed_out=timed_out, stopped=stopped)
-    number = int(last.get("signal", signal.SIGKILL))
-    if "pid" in last:  # the guard was killed: no subreaper any more, its command's group is what can be reached
+    words = dict(line.split(" ", 1) for line in said.decode().splitlines())
+    if "errno" in words:
+        return Ending(cannot_start=words["errno"].partition(" ")[2])
+    if "exit" in words:
+        return Ending(exit_code=int(words["exit"]), timed_out=timed_out, stopped=stopped)
+    if "signal" not in words and "pid" in words:
+        # The guard was killed: no subreaper any more, its command's group is what can be reached.
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(int(last["pid"]), signal.SIGKILL)
+            os.killpg(int(words["pid"]), signal.SIGKILL)
+    number = int(words.get("signal", signal.SIGKILL))
     return Ending(exit_code=128 + number, signal=number, timed_out=timed_out, stopped=stopped)
