@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 from clara_adapter import service
 from clara_adapter.plan import Plan
-from clara_argo.errors import UsageError
+from clara_argo.errors import Interrupted, UsageError
 from clara_argo.runners.local import LocalRunner
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def serve(plan: Plan, port: int | None = None) -> None:
         adapter = service.Adapter(configuration, runner, plan.graphs)
         number = service.serve(adapter, lambda: _say_ready(adapter))
         log.info("stopped by signal %d", number)
+    if number == signal.SIGINT:
+        raise Interrupted("stopped; everything unfinished goes on at the next start")
 
 
 def _say_ready(adapter: service.Adapter) -> None:

@@ -16,6 +16,8 @@ from clara_argo.formats import adapter as reader
 from clara_argo.graph import Graph
 from clara_argo.model.route import Configuration, Destination, Route
 
+ANSWERS = "answers a C-ECHO"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -144,8 +146,8 @@ def _not_found(file: Path, route: Route, name: str, error: ClaraError) -> Findin
 
 
 def echo(plan: Plan) -> dict[str, str]:
-    """Each destination by name: "answers", or why not."""
-    from clara_adapter.scu import Deadlines, Scu
+    """Each destination by name: ANSWERS, or why not."""
+    from clara_adapter.scu import Deadlines, Scu, Unreachable
 
     answers: dict[str, str] = {}
     if plan.configuration is None:
@@ -154,7 +156,7 @@ def echo(plan: Plan) -> dict[str, str]:
     for destination in plan.configuration.destinations:
         try:
             status = Scu(plan.configuration.ae_title, destination, deadlines).echo()
-            answers[destination.name] = "answers" if status == 0 else f"answers with status 0x{status:04X}"
-        except ClaraError as error:
-            answers[destination.name] = str(error)
+            answers[destination.name] = ANSWERS if status == 0 else f"answers with status 0x{status:04X}"
+        except Unreachable as error:
+            answers[destination.name] = error.why
     return answers

@@ -40,7 +40,11 @@ PROCESSING_FAILURE, DUPLICATE = 0x0110, 0x0111
 
 
 class Unreachable(TryAgain):
-    """No association, or it ended in the middle."""
+    """No association, or it ended in the middle. `why` says it without the destination's name."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where} {why}")
+        self.why = why
 
 
 class Verdict(StrEnum):
@@ -119,6 +123,11 @@ class Watchdog:
             with contextlib.suppress(OSError):  # closed already
                 connection.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        """The library forgets to close a connection that the peer has reset."""
+        for connection in self._sockets:
+            connection.close()
+
     def _run(self) -> None:
         with self._changed:
             while not self._ended:
@@ -129,7 +138,7 @@ class Watchdog:
                 self._changed.wait(left)
 
 
-class _Socket(AssociationSocket):
+class _Socket(AssociationSocket):  # type: ignore[misc]
     """The library leaves a socket that could not be connected to the garbage collector."""
 
     def connect(self, primitive: Any) -> None:
@@ -139,7 +148,7 @@ class _Socket(AssociationSocket):
             raw.close()
 
 
-class _Node(AE):
+class _Node(AE):  # type: ignore[misc]
     def _create_socket(self, assoc: Association, address: Any, tls_args: Any) -> _Socket:
         transport = _Socket(assoc, address=address)
         transport.tls_args = tls_args
@@ -164,10 +173,10 @@ class Scu:
         with self._association([("1.2.840.10008.1.1", "1.2.840.10008.1.2")]) as (association, watchdog):
             watchdog.allow(self._deadlines.answer)
             if not association.accepted_contexts:
-                raise Unreachable(f"{self._where} accepts no C-ECHO")
+                raise Unreachable(self._where, "accepts no C-ECHO")
             status = association.send_c_echo()
             if "Status" not in status:
-                raise Unreachable(f"{self._where} did not answer a C-ECHO")
+                raise Unreachable(self._where, "did not answer a C-ECHO")
             return int(status.Status)
 
     def send(self, files: Sequence[Outgoing], answered: Answered, go_on: Callable[[], bool] = lambda: True) -> None:
@@ -202,7 +211,7 @@ class Scu:
             status = self._store(association, file, number % 0xFFFF + 1)
             answered(file, status)
             if status is None:
-                raise Unreachable(f"{self._where} ended the association, or did not answer, at instance {number + 1}")
+                raise Unreachable(self._where, f"ended the association, or did not answer, at instance {number + 1}")
 
     def _store(self, association: Association, file: Outgoing, message_id: int) -> int | None:
         if not association.is_established:
@@ -226,6 +235,8 @@ class Scu:
                 if association.is_established:
                     association.release()
                 watchdog.cut()
+                association.dul.join(timeout=self._deadlines.stall)
+                watchdog.close()
         finally:
             self._watchdog = None
             watchdog.end()
@@ -249,13 +260,13 @@ class Scu:
                 ],
             )
         except OSError as error:
-            raise Unreachable(f"{self._where} cannot be reached: {error.strerror or error}") from error
+            raise Unreachable(self._where, f"cannot be reached: {error.strerror or error}") from error
         if association.is_established:
             return repair(association)
         watchdog.cut()
         if association.is_rejected:
-            raise Unreachable(f"{self._where} rejects the association: {_rejection(association)}")
-        raise Unreachable(f"{self._where} cannot be reached; is it running, and no firewall between?")
+            raise Unreachable(self._where, f"rejects the association: {_rejection(association)}")
+        raise Unreachable(self._where, "cannot be reached; is it running, and no firewall between?")
 
     @property
     def _where(self) -> str:

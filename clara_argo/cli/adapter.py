@@ -73,9 +73,9 @@ def check(file: Path, echo: bool, strict: bool, form: str) -> None:
     answers = plan.echo(planned) if echo else {}
     click.echo(_json(planned, answers) if form == "json" else _text(planned, answers))
     if planned.failed:
-        raise DefinitionError(finding for finding in planned.findings if finding.level == "error")
-    if silent := [name for name, answer in answers.items() if answer != "answers"]:
-        raise TryAgain(f"no C-ECHO from {', '.join(silent)}; is it running, and does it know us?")
+        click.get_current_context().exit(DefinitionError.exit_code)  # every finding is printed already
+    if silent := [name for name, answer in answers.items() if answer != plan.ANSWERS]:
+        raise TryAgain(f"no good answer from {', '.join(silent)}; is it running, and does it know our AE title?")
 
 
 def _text(planned: Plan, answers: dict[str, str]) -> str:

@@ -87,7 +87,13 @@ def send(
     for sop_class in sorted({image.SOPClassUID for image in images}):
         node.add_requested_context(sop_class, ExplicitVRLittleEndian)
     node.acse_timeout = node.dimse_timeout = node.network_timeout = node.connection_timeout = seconds
-    association = node.associate(HOST, port, ae_title=called)
+    opened: list[socket.socket] = []
+
+    def tune(event: evt.Event) -> None:
+        opened.append(event.assoc.dul.socket.socket)
+        opened[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    association = node.associate(HOST, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, tune)])
     answers: dict[str, int] = {}
     for image in images:
         if not association.is_established:
@@ -101,6 +107,9 @@ def send(
         answers[str(image.SOPInstanceUID)] = int(status.Status)
     if association.is_established:
         association.release()
+    association.dul.join(timeout=seconds)
+    for connection in opened:  # the library forgets to close a connection that the peer has reset
+        connection.close()
     return answers
 
 
