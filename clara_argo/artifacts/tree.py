@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from clara_argo.errors import JobFailed
@@ -35,30 +35,37 @@ def entries(folder: Path, *, follow: bool = False, skip: Callable[[str], bool] |
 
     `follow`: links count as what they point to (for folders that people give us); `skip` leaves names out.
     """
-    found = list(_walk(folder, "", follow, skip or (lambda name: False), frozenset()))
+    found: list[tuple[str, bool]] = []
+    open_ = [("", [_identity(folder)])]  # folders still to read, each with the identities of those above it
+    while open_:
+        prefix, above = open_.pop()
+        with os.scandir(folder / prefix) as here:
+            for entry in here:
+                if skip is not None and skip(entry.name):
+                    continue
+                name = prefix + entry.name
+                is_folder = _is_folder(name, entry.stat(follow_symlinks=follow).st_mode)
+                found.append((name, is_folder))
+                if is_folder:
+                    below = _identity(folder / name) if follow else (0, 0)  # without links there is no way back up
+                    if follow and below in above:
+                        raise Unusable(f"{printable(name)} is a link to a folder above it; remove the link")
+                    open_.append((name + "/", [*above, below] if follow else above))
     return sorted(found, key=lambda entry: os.fsencode(entry[0]))
 
 
-def _walk(
-    folder: Path, prefix: str, follow: bool, skip: Callable[[str], bool], above: frozenset[tuple[int, int]]
-) -> Iterator[tuple[str, bool]]:
-    here = folder.stat()
-    if (here.st_dev, here.st_ino) in above:
-        raise Unusable(f"{printable(prefix)} is a link to a folder above it; remove the link")
-    with os.scandir(folder) as found:
-        for entry in found:
-            name = prefix + entry.name
-            if skip(entry.name):
-                continue
-            mode = entry.stat(follow_symlinks=follow).st_mode
-            if stat.S_ISDIR(mode):
-                yield name, True
-                yield from _walk(folder / entry.name, name + "/", follow, skip, above | {(here.st_dev, here.st_ino)})
-            elif stat.S_ISREG(mode):
-                yield name, False
-            else:
-                kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
-                raise Unusable(f"{printable(name)} is {kind}; only regular files and folders are handed on")
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(name: str, mode: int) -> bool:
+    if stat.S_ISDIR(mode):
+        return True
+    if stat.S_ISREG(mode):
+        return False
+    kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
+    raise Unusable(f"{printable(name)} is {kind}; only regular files and folders are handed on")
 
 
 def printable(name: str) -> str:
@@ -105,9 +112,9 @@ def move(folder: Path, to: Path) -> None:
     sync_one(to.parent, True)
 
 
-def copy(folder: Path, into: Path, *, link: bool = False) -> None:
+def copy(folder: Path, into: Path, *, link: bool = False, follow: bool = False) -> None:
     """Copy the files and folders below `folder` into the existing folder `into`; `link` makes hard links if it can."""
-    for name, is_folder in entries(folder):
+    for name, is_folder in entries(folder, follow=follow):
         if is_folder:
             (into / name).mkdir()
         elif not (link and _hard_link(folder / name, into / name)):
@@ -116,7 +123,7 @@ def copy(folder: Path, into: Path, *, link: bool = False) -> None:
 
 def _hard_link(source: Path, target: Path) -> bool:
     try:
-        target.hardlink_to(source)
+        target.hardlink_to(source.resolve())
     except OSError as error:
         if error.errno in FULL:
             raise
@@ -130,9 +137,9 @@ def publish(into: Path, fill: Callable[[Path], None]) -> Path:
     `into` must not exist, or be empty.
     """
     into.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{into.name[:100]}.", suffix=".part", dir=into.parent))
+    part = into.with_name(f".{into.name[:100]}.{secrets.token_hex(4)}.part")
+    part.mkdir()
     try:
-        part.chmod(0o777 & ~_umask())
         fill(part)
         sync(part)
         move(part, into)
@@ -140,12 +147,6 @@ def publish(into: Path, fill: Callable[[Path], None]) -> Path:
         remove(part)
         raise
     return into
-
-
-def _umask() -> int:
-    value = os.umask(0o077)  # the only way to read it
-    os.umask(value)
-    return value
 
 
 def remove(folder: Path) -> None:

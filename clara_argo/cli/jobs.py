@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -275,8 +276,10 @@ def _when(text: str) -> str:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # whole lines for programs
     for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        click.echo(line if most is None or len(line) <= most else line[: most - 1] + "…")
 
 
 @click.command()

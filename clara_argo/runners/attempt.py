@@ -54,7 +54,7 @@ class Attempt:
         work = self.folder.attempt
         folders = environment.Folders(
             input=work / "input" if len(self.sources) > 1 else next(iter(self.sources.values())),
-            inputs=self._links(work / "input"),
+            inputs=self._joined(work / "input"),
             output=work / "output",
             locks=self.folder.locks,
             logs=self.logs,
@@ -72,15 +72,16 @@ class Attempt:
         (folders.locks / contract.INPUT_LOCK).touch()
         return folders
 
-    def _links(self, folder: Path) -> dict[str, Path]:
-        """Several inputs: a folder of links named after the producing stages."""
+    def _joined(self, folder: Path) -> dict[str, Path]:
+        """Several inputs: a sub-folder each, named after the producing stage; hard links, so it looks like a mount."""
         if len(self.sources) < 2:
             return {}
         folder.mkdir(parents=True)
         names = {name: contract.PAYLOAD_FOLDER if name == PAYLOAD else name for name in self.sources}
         for name, source in self.sources.items():
-            (folder / names[name]).symlink_to(source, target_is_directory=True)
-        return {link: folder / link for link in names.values()}
+            (folder / names[name]).mkdir()
+            tree.copy(source, folder / names[name], link=True, follow=name == PAYLOAD)
+        return {name: folder / name for name in names.values()}
 
     def run(self, stop: Callable[[], bool], on_progress: Callable[[str], None]) -> process.Ending:
         """Raises NotInstalled when the command cannot be one of this machine, OSError when nothing starts at all."""
@@ -136,6 +137,8 @@ class Attempt:
         """Why the attempt failed, in one line for people."""
         if ending.cannot_start:
             return f"cannot start {one_line(self.spec.command[0], 200)!r}: {ending.cannot_start}; {self._what_next()}"
+        if ending.cannot_end:
+            return "it does not end, not even killed: a disk or device hangs; see its processes with 'ps'"
         if ending.timed_out:
             return f"time limit of {self.spec.timeout} s reached; raise 'timeout' in its stage.yaml if it needs longer"
         said = self._said()

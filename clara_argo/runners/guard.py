@@ -1,13 +1,14 @@
 """Stands between the runner and one stage, and leaves nothing behind. A script of its own, standard library only.
 
-    guard.py CONTROL RESULT GRACE COMMAND...
+    guard.py CONTROL RESULT HELD GRACE COMMAND...
 
 It starts the command in a session of its own and becomes the parent of everything the command leaves behind (child
 subreaper, Linux). The tree is asked to end (SIGTERM) and after GRACE seconds ended (SIGKILL) when
 - the pipe CONTROL closes, because the runner has gone, or says anything, because the runner wants it;
 - the command itself has ended and left processes running.
 RESULT gets two lines: `pid N` at the start, and `exit N`, `signal N` or `errno N TEXT` when the last process has gone.
-It knows nothing of jobs, logs or time limits. Without /proc (macOS) it reaches the command's own process group only.
+HELD is a handle to keep open until then, or -1. It knows nothing of jobs, logs or time limits. Without /proc (macOS)
+it reaches the command's own process group only.
 """
 
 import os
@@ -136,13 +137,11 @@ def watch(child: int, control: int, wake: int, grace: float) -> int:
 
 
 def main(arguments: list[str]) -> None:
-    control, result, grace, command = int(arguments[0]), int(arguments[1]), float(arguments[2]), arguments[3:]
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208
-        if int(name) > 2:
-            try:
-                os.set_inheritable(int(name), False)  # the stage gets none of our pipes, nor the job's lock
-            except OSError:
-                continue  # the handle of the listing itself
+    control, result, held = (int(text) for text in arguments[:3])
+    grace, command = float(arguments[3]), arguments[4:]
+    for handle in (control, result, held):
+        if handle >= 0:
+            os.set_inheritable(handle, False)  # the stage gets none of our pipes, nor the job's lock
     become_subreaper()
     wake, writer = os.pipe()
     os.set_blocking(writer, False)

@@ -118,7 +118,10 @@ class LocalRunner:
         return run.job if run is not None else self._existing(job).look()
 
     def list(self) -> tuple[Job, ...]:
-        found = [self.get(folder.job) for folder in all_jobs(homes.jobs(self.home))]
+        found = []
+        for folder in all_jobs(homes.jobs(self.home)):
+            with suppress(NotFound):  # removed while we look
+                found.append(self.get(folder.job))
         return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
 
     def watch(self, job: str) -> Iterator[Job]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
+UNKILLABLE = 30.0  # seconds after which a process that SIGKILL does not end (a dead disk, a driver) is given up
 TICK = 0.2  # seconds between two looks at progress, time and wish to stop
 
 
@@ -40,6 +41,7 @@ class Ending:
     timed_out: bool = False
     stopped: bool = False
     cannot_start: str = ""  # why
+    cannot_end: bool = False  # something of it still lives; its guard, and the lock it holds, stay with it
 
     @property
     def well(self) -> bool:
@@ -64,34 +66,43 @@ def run(command: Command, *, stop: Callable[[], bool], tick: Callable[[], None])
         os.close(result_writer)
     said = bytearray()
     try:
-        timed_out, stopped = _wait(command.timeout, said, control, result, stop, tick)
+        timed_out, stopped = _wait(command, said, control, result, stop, tick)
     finally:
         os.close(control)  # whatever happens here, the guard ends the tree
         os.close(result)
-        guard.wait()
+    try:
+        guard.wait(timeout=UNKILLABLE)
+    except subprocess.TimeoutExpired:
+        return Ending(timed_out=timed_out, stopped=stopped, cannot_end=True)
     return _ending(said, timed_out, stopped)
 
 
 def _start(command: Command, control: int, result: int) -> subprocess.Popen[bytes]:
-    kept = (command.held,) if command.held is not None else ()
+    held = -1 if command.held is None else command.held
+    kept = (control, result) if command.held is None else (control, result, held)
     with open(command.stdout, "ab") as stdout, open(command.stderr, "ab") as stderr:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), str(control), str(result), str(command.grace), *command.words],
+            [sys.executable, "-I", "-S", str(GUARD), *map(str, (control, result, held, command.grace)), *command.words],
             cwd=command.folder,
             env=dict(command.environment),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=(control, result, *kept),
+            pass_fds=kept,
             start_new_session=True,
         )
 
 
 def _wait(
-    timeout: float, said: bytearray, control: int, result: int, stop: Callable[[], bool], tick: Callable[[], None]
+    command: Command,
+    said: bytearray,
+    control: int,
+    result: int,
+    stop: Callable[[], bool],
+    tick: Callable[[], None],
 ) -> tuple[bool, bool]:
     """Collects what the guard says until it has nothing more to say. Returns (timed out, stopped)."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + command.timeout
     timed_out = stopped = False
     while True:
         if select.select([result], [], [], TICK)[0]:
@@ -101,12 +112,16 @@ def _wait(
             said += words
             continue
         tick()
+        late = time.monotonic() >= deadline
         if timed_out or stopped:
+            if late:
+                return timed_out, stopped
             continue
         stopped = stop()
-        timed_out = not stopped and time.monotonic() >= deadline
+        timed_out = late and not stopped
         if timed_out or stopped:
             _tell(control)
+            deadline = time.monotonic() + command.grace + UNKILLABLE
 
 
 def _tell(control: int) -> None:

@@ -174,6 +174,7 @@ def test_killed_runner_leaves_no_orphan_and_a_job_that_resumes(place: Place) -> 
     assert job.state is JobState.STOPPED
     assert [stage.state.value for stage in job.stages] == ["succeeded", "stopped", "pending"]
     place.open_gate("two")
+    place.stage("two")
     code, said = place.finish("--resume")
     assert code == 0, said
     place.check()

@@ -125,6 +125,7 @@ def test_a_join_finds_its_inputs_by_name(world: LocalWorld) -> None:
         "with clara_driver.stage() as stage:\n"
         "    for name, folder in stage.inputs.items():\n"
         "        (stage.output / name).write_text(' '.join(sorted(p.name for p in folder.iterdir())))\n"
+        "assert len(list(stage.input.rglob('left'))) == 2, 'programs that do not follow links must find it, too'\n"
     )
     join = graphs.python(world.root, "join", code)
     folder = good(
