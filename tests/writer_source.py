@@ -53,16 +53,16 @@ class Grid:
     def position(self, k: int) -> NDArray[np.float64]:
         return self.origin + self.normal * self.spacing[0] * k
 
+    def plane(self, k: int) -> NDArray[np.float64]:
+        """[row, column, xyz] in mm."""
+        r, c = np.mgrid[: self.shape[1], : self.shape[2]]
+        return (
+            self.position(k) + r[..., None] * self.spacing[1] * self.column + c[..., None] * self.spacing[2] * self.row
+        )
+
     def places(self) -> NDArray[np.float64]:
         """[slice, row, column, xyz] in mm."""
-        k, r, c = np.meshgrid(*map(np.arange, self.shape), indexing="ij")
-        dz, dr, dc = self.spacing
-        return (
-            self.origin
-            + k[..., None] * dz * self.normal
-            + r[..., None] * dr * self.column
-            + c[..., None] * dc * self.row
-        )
+        return np.stack([self.plane(k) for k in range(self.shape[0])])
 
     def header(self, element: str = "MET_UCHAR") -> volume.Header:
         return volume.Header(
@@ -110,7 +110,7 @@ def instance(grid: Grid, k: int, name: str = "a", sop_class: str = CTImageStorag
         made.ScanningSequence, made.SequenceVariant, made.ScanOptions, made.MRAcquisitionType = "SE", "NONE", "", "2D"
         made.EchoTime, made.RepetitionTime, made.EchoTrainLength = "30", "500", "1"
         del made.KVP, made.RescaleIntercept, made.RescaleSlope, made.RescaleType
-    made.PixelData = (np.rint(encoded(grid.places()[k])) + 1024).astype("<i2").tobytes()
+    made.PixelData = (np.rint(encoded(grid.plane(k))) + 1024).astype("<i2").tobytes()
     for keyword, value in attributes.items():
         if value is None:
             delattr(made, keyword)

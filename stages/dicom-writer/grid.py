@@ -109,7 +109,10 @@ def _on_stack(header: Header, stack: list[Plane]) -> Placement:
 
 def _turn(header: Header, axes: Array) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Which axis of the volume runs along slice, row and column of the source, and which of them backwards."""
-    cosines = axes.T @ np.array(header.direction).reshape(3, 3)[:, ::-1]  # rows: source; columns: numpy axes k, j, i
+    direction = np.array(header.direction).reshape(3, 3)
+    if np.abs(direction).max() > 1 + ANGLE:
+        raise Refused("E_GEOMETRY", "the direction of the volume is not made of unit vectors", NEXT)
+    cosines = axes.T @ direction[:, ::-1]  # rows: source; columns: numpy axes k, j, i
     nearest = np.rint(cosines)
     if not np.abs(cosines - nearest).max() <= ANGLE or not (np.abs(nearest).sum(0) == 1).all():
         raise Refused("E_GEOMETRY", "the axes of the volume are not parallel to those of the series", NEXT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import logging
 import warnings
@@ -74,14 +75,17 @@ def write(
     whole = source.read(placement.planes[0].instance.path)
     voxels, digest = _voxels(path)
     on_source = placement.view(voxels)
+    if said.kind == "image":
+        return [derived.write(output, on_source, placement, said, whole, provenance, digest)]
+    found = labels.values_by_slice(on_source)
+    segments = said.segments or labels.unnamed(found)
+    frames = labels.frames(found, segments)
     made = []
-    if said.kind == "labels" and options.labels_as in ("seg", "both"):
-        found = labels.values_by_slice(on_source)
-        segments = said.segments or labels.unnamed(found)
-        frames = labels.frames(found, segments)
+    if options.labels_as in ("seg", "both"):
         made.append(seg.write(output, on_source, frames, segments, placement, said, whole, provenance, digest))
-    if said.kind == "image" or options.labels_as in ("series", "both"):
-        made.append(derived.write(output, on_source, placement, said, whole, provenance, digest))
+    if options.labels_as in ("series", "both"):
+        named = dataclasses.replace(said, segments=segments)
+        made.append(derived.write(output, on_source, placement, named, whole, provenance, digest))
     return made
 
 

@@ -73,7 +73,7 @@ def _exact(trial: Coding, k: int, plane: Values) -> bool:
         return False
     wanted = plane.astype(np.float64)
     back = trial.store(k, plane) * slope + intercept
-    precision = float(np.finfo(plane.dtype.type(0)).eps) if plane.dtype.kind == "f" else 0.0
+    precision = float(np.finfo(np.float32 if plane.dtype.itemsize == 4 else np.float64).eps)
     size = max(abs(intercept), float(np.abs(wanted).max()))  # the last digits depend on how a reader computed
     return float(np.abs(back - wanted).max()) <= min(4 * precision * size, 0.01 * abs(slope))
 
