@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import random
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -242,6 +243,30 @@ def write(files: Iterable[Dataset | bytes], folder: Path, *, suffix: str = ".dcm
     return folder
 
 
+def patched(file: bytes, tag: int, value: bytes | None, vr: str = "") -> bytes:
+    """A file (explicit VR little endian) with the first element of that tag given another value, whatever it is.
+
+    None removes the element. For what pydicom refuses to write; lengths of enclosing sequences are not corrected.
+    """
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    at = next(i for i in range(132, len(file)) if file.startswith(head, i) and file[i + 4 : i + 6].isalpha())
+    old_vr, long = file[at + 4 : at + 6], file[at + 4 : at + 6] in (b"OB", b"OW", b"SQ", b"UN", b"UT")
+    start = at + (12 if long else 8)
+    length = int.from_bytes(file[start - 4 : start] if long else file[start - 2 : start], "little")
+    if value is None:
+        return file[:at] + file[start + length :]
+    value += b" " * (len(value) % 2)
+    new_vr = vr.encode() or old_vr
+    size = struct.pack("<HI", 0, len(value)) if long else struct.pack("<H", len(value))
+    return file[:at] + head + new_vr + size + value + file[start + length :]
+
+
+def deflated(data_set: bytes, meta: bytes) -> bytes:
+    """A file of meta information (with preamble) and a raw deflated data set: bombs that pydicom would not write."""
+    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return meta + engine.compress(data_set) + engine.flush()
+
+
 # ---------------------------------------------------------------- the cases
 
 
@@ -471,9 +496,3 @@ def _padding() -> Series:
         pixels[:2] = -2000
         ds.PixelData = pixels.tobytes()
     return slices
-
-
-def deflated(data_set: bytes, meta: bytes) -> bytes:
-    """A file of meta information (with preamble) and a raw deflated data set: bombs that pydicom would not write."""
-    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return meta + engine.compress(data_set) + engine.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -45,19 +46,23 @@ class _Process:
         self._address_mib = 0
 
     def decode(self, request: Request) -> bytes:
-        process = self._running(request)
-        timer = threading.Timer(SECONDS, process.kill)
+        process, late = self._running(request), threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(SECONDS, stop)
         timer.start()
         try:
             answer = _exchange(process, request)
-        except (OSError, ValueError):
+        except OSError:
             answer = None
         finally:
             timer.cancel()
         if answer is None:
             code = self.close()
-            why = "took too long" if code == -9 else f"ended with code {code}"
-            raise _undecodable(request, f"the decoder {why}")
+            raise _undecodable(request, f"the decoder {_why(code, late.is_set())}")
         if len(answer) != request.layout.frame_bytes:
             raise _undecodable(request, f"{len(answer)} bytes came out where {request.layout.frame_bytes} belong")
         return answer
@@ -95,6 +100,12 @@ class _Process:
         return code
 
 
+def _why(code: int, late: bool) -> str:
+    if late:
+        return f"took longer than {SECONDS} s"
+    return f"ended with code {code}" if code not in (0, -signal.SIGKILL) else "gave no answer"
+
+
 def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes | None:
     """Send a frame, get its values; None when the process ended instead of answering."""
     layout, sender, answers = request.layout, process.stdin, process.stdout
@@ -109,13 +120,17 @@ def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes | Non
     line = answers.readline(4096)
     if not line:
         return None
-    answer = json.loads(line)
-    if answer["error"]:
-        raise _undecodable(request, answer["error"])
-    if not 0 <= answer["length"] <= layout.frame_bytes:
-        raise _undecodable(request, f"{answer['length']} bytes came out where {layout.frame_bytes} belong")
-    data = answers.read(answer["length"])
-    return data if len(data) == answer["length"] else None
+    try:
+        answer = json.loads(line)
+        length, error = int(answer["length"]), str(answer["error"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    if error:
+        raise _undecodable(request, error)
+    if not 0 <= length <= layout.frame_bytes:
+        raise _undecodable(request, f"{length} bytes came out where {layout.frame_bytes} belong")
+    data = answers.read(length)
+    return data if len(data) == length else None
 
 
 def _undecodable(request: Request, reason: str) -> Refuse:

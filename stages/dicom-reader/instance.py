@@ -225,7 +225,7 @@ def _plane(
     axes = _needed(orientation, tags.IMAGE_ORIENTATION_PATIENT, 6)
     spacing = _needed(measures, tags.PIXEL_SPACING, 2)
     _check_plane(place, axes, spacing)
-    unit = text(values[0], tags.RESCALE_TYPE, 16) or text(values[0], tags.UNITS, 16)
+    unit = (text(values[0], tags.RESCALE_TYPE, 16) if rescaled else "") or text(values[0], tags.UNITS, 16)
     return Plane(place, axes, spacing, slope, intercept, rescaled, unit, frame)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decoders import Decoders
-from geometry import arrange
 from refusal import Refuse, Warn
 from scan import scan
 from series import Refused, Series, sort_out
@@ -76,8 +75,7 @@ def _plans(series: list[Series], refused: list[Refused], max_bytes: int) -> list
     plans = []
     for entry in series:
         try:
-            grid, slices, warnings = arrange(entry.instances)
-            plans.append(plan(entry, grid, slices, warnings, max_bytes))
+            plans.append(plan(entry, max_bytes))
         except Refuse as refusal:
             refused.append(Refused(entry.uid, refusal, entry.by_kind_no_volume))
     return plans

@@ -53,37 +53,37 @@ class Refused:
 
 def sort_out(found: Scan, chosen: Sequence[str]) -> tuple[list[Series], list[Refused], list[Warn]]:
     """Series to read, series refused, warnings of the run. `chosen` = series UIDs to look at; empty = all."""
-    warnings, by_series = list(found.warnings), _by_series(found.objects, chosen)
-    refused = [
-        Refused(uid, refusal) for uid, list_ in found.broken.items() for refusal in list_ if not chosen or uid in chosen
-    ]
+    by_series, warnings = _by_series(found.objects), list(found.warnings)
+    refused = [Refused(uid, why) for uid, list_ in found.broken.items() for why in list_ if not uid or _in(uid, chosen)]
     broken = {entry.uid for entry in refused}
-    conflicts = _conflicting_studies(_by_series(found.objects, ()))
+    conflicts = _conflicts(found.objects)
     series = []
     for uid, objects in by_series.items():
         images, notes = _images(objects)
+        if not _in(uid, chosen) or (images and uid in broken):
+            continue
         if not images:
             warnings.append(Warn("W_NOT_IMAGE", f"series {tail(uid)} was skipped: {notes}"))
             continue
-        if uid in broken:
-            continue
         try:
             if uid in conflicts:
-                raise Refuse("E_MIXED_PATIENTS", "its study holds objects of several patients; check and separate them")
+                raise conflicts[uid]
             series.append(_series(uid, images))
         except Refuse as refusal:
-            aside = all(_no_volume_by_kind(entry) for entry in images)
-            refused.append(Refused(uid, refusal, aside))
+            refused.append(Refused(uid, refusal, all(_no_volume_by_kind(entry) for entry in images)))
     missing = [uid for uid in chosen if uid not in by_series and uid not in broken]
     refused += [Refused(uid, Refuse("E_NO_IMAGES", "is not in the input; check --series")) for uid in missing]
     return series, refused, warnings
 
 
-def _by_series(objects: Iterable[Found], chosen: Sequence[str]) -> dict[str, list[Found]]:
+def _in(uid: str, chosen: Sequence[str]) -> bool:
+    return not chosen or uid in chosen
+
+
+def _by_series(objects: Iterable[Found]) -> dict[str, list[Found]]:
     by_series: dict[str, list[Found]] = {}
     for entry in objects:
-        if not chosen or entry.identity.series in chosen:
-            by_series.setdefault(entry.identity.series, []).append(entry)
+        by_series.setdefault(entry.identity.series, []).append(entry)
     return by_series
 
 
@@ -94,15 +94,25 @@ def _images(objects: list[Found]) -> tuple[list[Found], str]:
     return images, Counter(filter(None, reasons)).most_common(1)[0][0] if not images else ""
 
 
-def _conflicting_studies(by_series: dict[str, list[Found]]) -> set[str]:
-    """Series whose study, over all series, names more than one patient."""
-    patients: dict[str, set[bytes]] = {}
-    for objects in by_series.values():
-        for entry in objects:
-            patients.setdefault(entry.identity.study, set()).add(entry.identity.patient[0])
-    return {
-        uid for uid, objects in by_series.items() if any(len(patients[entry.identity.study]) > 1 for entry in objects)
-    }
+def _conflicts(objects: Iterable[Found]) -> dict[str, Refuse]:
+    """Series that contradict other series: a study of several patients, an instance UID that two series claim."""
+    conflicts: dict[str, Refuse] = {}
+    patients: dict[str, dict[bytes, str]] = {}
+    owners: dict[str, str] = {}
+    for entry in objects:
+        who = entry.identity
+        ids = patients.setdefault(who.study, {})
+        ids.setdefault(who.patient[0], who.series)
+        owner = owners.setdefault(who.sop, who.series)
+        if owner != who.series:
+            reason = f"instance {tail(who.sop)} is in two series; keep the right one"
+            conflicts[owner] = conflicts[who.series] = Refuse("E_DUP_UID_DIFFERENT", reason)
+    for entry in objects:
+        count = len(patients[entry.identity.study])
+        if count > 1:
+            reason = f"its study holds objects of {count} patients; check and separate them"
+            conflicts[entry.identity.series] = Refuse("E_MIXED_PATIENTS", reason, f"n={count}")
+    return conflicts
 
 
 def _no_volume_by_kind(entry: Found) -> bool:

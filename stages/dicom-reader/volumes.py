@@ -13,7 +13,7 @@ from typing import Any
 
 from decoders import Decoders, Request
 from frames import Frames, locate
-from geometry import Grid, Slice
+from geometry import Grid, Slice, arrange
 from refusal import Refuse, Warn, tail
 from series import Series
 from sink import Sink
@@ -40,13 +40,14 @@ class Plan:
         return self.grid.size[0] * self.grid.size[1] * self.grid.size[2]
 
 
-def plan(series: Series, grid: Grid, slices: list[Slice], warnings: list[Warn], max_bytes: int) -> Plan:
-    """Check lengths and sizes before anything is decoded or written. Raises Refuse."""
+def plan(series: Series, max_bytes: int) -> Plan:
+    """Check lengths, geometry and sizes before anything is decoded or written. Raises Refuse."""
+    frames = {entry.identity.sop: locate(entry) for entry in series.instances}
+    grid, slices, warnings = arrange(series.instances)
     size = grid.size
     if size[0] * size[1] * size[2] * 4 > max_bytes:
         reason = f"{size[0]} x {size[1]} x {size[2]} voxels are more than is read; raise --max-gib"
         raise Refuse("E_TOO_LARGE", reason)
-    frames = {entry.identity.sop: locate(entry) for entry in series.instances}
     return Plan(series, grid, tuple(slices), frames, (*series.warnings, *warnings))
 
 
