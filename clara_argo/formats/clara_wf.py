@@ -11,7 +11,7 @@ and the rest; each is read as YAML by itself. A third repair, R7, is the graph's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -22,10 +22,11 @@ from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, List, Map, Node, Text, documents
 
 UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
-ID_LINE = re.compile(rf"(\s*(?:-\s+)?)([\"']?)({UUID})\2\s*(:?)\s*(?:#.*)?")
-MARKER = re.compile(r"(\s*)##(BEGIN|END)_(\S+?)##\s*")
+ID_LINE = re.compile(rf"(\s*(?:-\s+)?)([\"']?)({UUID})\2(?:\s*(:))?\s*(?:#.*)?")
+MARKER = re.compile(r"(\s*)##(BEGIN|END)_(\S{1,255}?)##\s*")
 ALMOST_MARKER = re.compile(r"\s*#+\s*(BEGIN|END)_")
 SECTION = re.compile(r"\s*(stages|workflows)\s*:\s*(#.*)?")
+KEY = re.compile(r"\s*[\w\"'-]+\s*:")
 NO_CONTENT = re.compile(r"\s*(#.*)?")
 KEYS = frozenset({"name", "stages", "waitLocks", "ioFolders", "args"})
 LOCK_SEPARATORS = ",; "
@@ -43,17 +44,48 @@ class _Block:
 
 def looks_like(text: str) -> bool:
     """Whether a text has a marker, or a line that holds only an id."""
-    before = ""
-    for line in text.splitlines():
-        if MARKER.fullmatch(line) or (ID_LINE.fullmatch(line) and not before.rstrip().endswith("id:")):
-            return True
-        before = line if line.strip() else before
-    return False
+    lines = _lines(text)
+    return any(map(MARKER.fullmatch, lines)) or bool(_id_lines(lines, _next_contents(lines)))
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def _next_contents(lines: list[str]) -> list[str]:
+    """For each line the next one below it that is neither empty nor a comment; "" when there is none."""
+    found, below = [""] * len(lines), ""
+    for number in range(len(lines) - 1, -1, -1):
+        found[number] = below
+        if not NO_CONTENT.fullmatch(lines[number]):
+            below = lines[number]
+    return found
+
+
+def _id_lines(lines: list[str], below: list[str]) -> dict[int, re.Match[str]]:
+    """The ids that stand alone in their line and begin a workflow: keys follow them, and no `id:` is before them.
+
+    Others are values: an entry of a list, say. After a dash, the keys are indented more than the dash.
+    """
+    found, before = {}, ""
+    for number, line in enumerate(lines):
+        match = ID_LINE.fullmatch(line)
+        if match and not before.rstrip().endswith("id:") and _keys_follow(match, below[number]):
+            found[number] = match
+        before = before if NO_CONTENT.fullmatch(line) else line
+    return found
+
+
+def _keys_follow(found: re.Match[str], below: str) -> bool:
+    dash = found[1].find("-")
+    if dash >= 0:
+        return bool(KEY.match(below)) and len(below) - len(below.lstrip()) > dash
+    return not below or bool(KEY.match(below) or ID_LINE.fullmatch(below))
 
 
 def read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...]]:
     """Every workflow and stage definition of a file. Raises DefinitionError for a text that is indented by tabs."""
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = _lines(text)
     _tabs(lines, findings)
     stage_blocks = _cut_stages(lines, findings)
     workflow_blocks = _cut_workflows(lines, findings)
@@ -130,21 +162,18 @@ def _unpaired(name: Text, missing: str, findings: Findings) -> None:
 
 def _cut_workflows(lines: list[str], findings: Findings) -> list[_Block]:
     """Take the workflow blocks (an id line and what stands below it) out of `lines`, leaving empty lines."""
-    blocks, number = [], 0
-    while number < len(lines):
-        found = ID_LINE.fullmatch(lines[number])
-        number += 1
-        if found is None:
-            continue
-        end = _end(lines, number)
-        name = _place(findings, found[3], number, len(found[1]) + len(found[2]) + 1)
-        blocks.append(_Block(name, number, tuple(lines[number:end]), bare=not found[4]))
-        lines[number - 1 : end] = [""] * (end - number + 1)
-        number = end
+    below = _next_contents(lines)
+    ids = _id_lines(lines, below)
+    blocks = []
+    for number, found in ids.items():
+        end = _end(lines, number + 1, ids, below)
+        name = _place(findings, found[3], number + 1, len(found[1]) + len(found[2]) + 1)
+        blocks.append(_Block(name, number + 1, tuple(lines[number + 1 : end]), bare=not found[4]))
+        lines[number:end] = [""] * (end - number)
     return blocks
 
 
-def _end(lines: list[str], start: int) -> int:
+def _end(lines: list[str], start: int, ids: Container[int], below: list[str]) -> int:
     """Where a workflow block ends: at the next id, at a line indented less than its first key, or at a section."""
     indent: int | None = None
     for number in range(start, len(lines)):
@@ -153,17 +182,14 @@ def _end(lines: list[str], start: int) -> int:
             continue
         here = len(line) - len(line.lstrip())
         indent = here if indent is None else indent
-        if here < indent or ID_LINE.fullmatch(line) or (here == indent and _begins_section(lines, number)):
+        if here < indent or number in ids or (here == indent and _begins_section(line, below[number])):
             return number
     return len(lines)
 
 
-def _begins_section(lines: list[str], number: int) -> bool:
+def _begins_section(line: str, below: str) -> bool:
     """A `stages:` or `workflows:` line with no list below it is a section of the file, not a key of a workflow."""
-    if not SECTION.fullmatch(lines[number]):
-        return False
-    below = next((line for line in lines[number + 1 :] if not NO_CONTENT.fullmatch(line)), "")
-    return not below.lstrip().startswith("-") or bool(ID_LINE.fullmatch(below))
+    return bool(SECTION.fullmatch(line)) and (not below.lstrip().startswith("-") or bool(ID_LINE.fullmatch(below)))
 
 
 # blocks -> nodes

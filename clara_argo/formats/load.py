@@ -14,7 +14,7 @@ from clara_argo.source import Findings, Map, Node, decode, documents
 DIALECT, CONFIGURATION = "dialect", "adapter-configuration"  # codes of findings: no workflow file
 LATER = "files of this kind are read by a later version; write the workflow as 'clara init' shows it"
 CHECK = "clara adapter check --config FILE"
-AE_TITLE_LINE = re.compile(r"^\s*(-\s+)?clara-ae-title\s*:", re.MULTILINE)  # the article's form, which is no YAML
+AE_TITLE_LINE = re.compile(r"^ *(- +)?clara-ae-title *:", re.MULTILINE)  # the article's form, which is no YAML
 STRONG = frozenset({"stages", "waitLocks", "ioFolders"})  # keys that only a workflow has
 
 

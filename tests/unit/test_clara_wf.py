@@ -189,6 +189,19 @@ def test_several_locks_in_one_entry() -> None:
         assert workflow.steps[2].waits_for == ("a.lock", "b.lock")
 
 
+@pytest.mark.parametrize(
+    "args",
+    [f"args:\n- {ID}\n- ''\n", f"args:\n  - ''\n  - {ID}\n", f"args: [\n  '',\n  {ID}\n]\n", f"args: ['', {ID}]\n"],
+)
+def test_an_id_among_the_arguments_begins_no_workflow(args: str) -> None:
+    head = f"id:\n  {ID}\nname: w\nstages: [a, b]\nwaitLocks: ['', a.lock]\n"
+    folders = "ioFolders: [a/input, a/output, b/output]\n"
+    for text in (head + args + folders, head + folders + args):
+        (workflow,), warnings = read(text)
+        assert (workflow.id, workflow.dialect, warnings) == (ID, "native", [])
+        assert ID in workflow.steps[0].args + workflow.steps[1].args
+
+
 def test_short_arguments_are_filled_up() -> None:
     for args in ('args: ["", "-x 1"]', "args:", "args: []"):
         (workflow,), warnings = read(WORKFLOW.replace('args: ["", "", ""]', args))

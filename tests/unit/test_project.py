@@ -236,6 +236,33 @@ def test_ten_thousand_stages_in_a_file(tmp_path: Path) -> None:
     assert {"unknown-lock", "unknown-folder"} <= set(found) and len(found) > 19_000
 
 
+HOSTILE = {
+    "blank lines": "\n" * 400_000,
+    "blanks": " " * (1 << 20),
+    "blanks behind an id": ID + " " * 1_000_000 + "x",
+    "ids": f"{ID}\n" * 8_000,
+    "id and sections": f"{ID}\nname: x\n" + "stages:\n- x\n" * 30_000,
+    "markers": "##BEGIN_x##\n" * 60_000,
+    "one long marker": "##BEGIN_" + "#" * 1_000_000,
+    "one key again and again": "a: 1\n" * 50_000,
+    "unknown keys": f"id: {ID}\nname: y\nstages: []\n" + "".join(f"k{n}: 1\n" for n in range(20_000)),
+    "unknown locks of a long name": f"id: {ID}\nname: y\nstages: [{'a' * 400_000}]\n"
+    f"waitLocks: [[{','.join(f'l{n}' for n in range(30_000))}]]\nioFolders: [a/input, a/output]\n",
+    "one long key": "a" * 1_000_000 + ": 1",
+    "quotes": "'" * 1_000_000,
+    "comments": "#\n" * 500_000,
+    "documents": "---\n" * 60_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_costs_no_more_than_its_size(text: str, tmp_path: Path) -> None:
+    """Every one of these once cost, or would cost a careless reader, time that grows with the square of its size."""
+    path = write(tmp_path / "w.yaml", text)
+    found = project.check(path)
+    assert found and all(len(str(finding)) < 2000 for finding in found)
+
+
 # a new project
 
 
