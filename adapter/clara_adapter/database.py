@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from clara_adapter.schema import METADATA, VERSION, event, info
 from clara_argo.errors import ClaraError, TryAgain
@@ -39,7 +39,11 @@ class Database:
         self._engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
         sql.event.listen(self._engine, "connect", _set_up)
         sql.event.listen(self._engine, "begin", _begin)
-        self._make()
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._engine.dispose()
@@ -54,9 +58,9 @@ class Database:
         with _named(self.path), self._engine.connect() as connection:
             return list(connection.execution_options(clara_read=True).execute(statement))
 
-    def first(self, statement: sql.Select[Any]) -> Any:
+    def first(self, statement: sql.Select[Any], values: Mapping[str, Any] | None = None) -> Any:
         with _named(self.path), self._engine.connect() as connection:
-            return connection.execution_options(clara_read=True).execute(statement).first()
+            return connection.execution_options(clara_read=True).execute(statement, values).first()
 
     def _make(self) -> None:
         with self.change() as connection:
@@ -100,6 +104,10 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OperationalError as error:
         raise TryAgain(f"{path}: {error.orig}; check the disk and its free space") from error
+    except IntegrityError:
+        raise
+    except DatabaseError as error:
+        raise StoreError(f"{path} cannot be used: {error.orig}; restore it, or name another spool") from error
 
 
 def _flush_folder(folder: Path) -> None:

@@ -119,7 +119,7 @@ class Inbox:
         return SUCCESS, identity
 
     def _take(self, route: Route, received: Received, identity: Identity, *, keep: bool) -> int:
-        known = self._store.digest_of(route.name, received.sop_instance)
+        known, ours = self._store.known(route.name, received.sop_instance, identity.series)
         key = (route.name, route.called, identity.study)
         if known == received.digest:
             self._touch(key)  # the sender is still at it
@@ -127,7 +127,7 @@ class Inbox:
         if known is not None:
             self._set_aside(route, received, "conflict", keep=keep)
             return DUPLICATE_UID
-        if self._store.made_here(received.sop_instance, identity.series):
+        if ours:
             self._set_aside(route, received, "ours", keep=keep)
             return SUCCESS
         if is_derived(received.sop_class):

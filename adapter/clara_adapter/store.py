@@ -110,19 +110,11 @@ class Store:
 
     # -- receiving ----------------------------------------------------------------------------------------------
 
-    def digest_of(self, route: str, sop_instance: str) -> str | None:
-        """The digest under which this route holds the instance already."""
-        table = schema.instance
-        row = self._db.first(
-            sql.select(table.c.digest).where(table.c.route == route, table.c.sop_instance == sop_instance)
-        )
-        return None if row is None else str(row[0])
-
-    def made_here(self, sop_instance: str, series: str) -> bool:
-        """Whether a result of ours has this SOP Instance or Series Instance UID."""
-        table = schema.result
-        either = sql.or_(table.c.sop_instance == sop_instance, table.c.series == series)
-        return self._db.first(sql.select(table.c.id).where(either, table.c.ours == 1).limit(1)) is not None
+    def known(self, route: str, sop_instance: str, series: str) -> tuple[str | None, bool]:
+        """The digest under which this route holds the instance already, and whether we made it or its series."""
+        values = {"route": route, "sop_instance": sop_instance, "series": series}
+        digest, ours = self._db.first(KNOWN, values)
+        return digest, bool(ours)
 
     def last_payload(self, route: str, called: str, study: str) -> Payload | None:
         """The newest payload of this study on this route."""
@@ -142,21 +134,20 @@ class Store:
 
     def add_instance(self, payload: Payload, received: Received, identity: Identity, conflict: str = "") -> None:
         """Write the row that makes an instance ours; `conflict` holds the payload in the same transaction."""
+        row = {
+            "payload": payload.id,
+            "route": payload.route,
+            "sop_instance": received.sop_instance,
+            "sop_class": received.sop_class,
+            "series": identity.series,
+            "frame_of_reference": identity.frame_of_reference,
+            "transfer_syntax": received.transfer_syntax,
+            "digest": received.digest,
+            "size": received.size,
+            "received": time.time(),
+        }
         with self._db.change() as change:
-            change.execute(
-                schema.instance.insert().values(
-                    payload=payload.id,
-                    route=payload.route,
-                    sop_instance=received.sop_instance,
-                    sop_class=received.sop_class,
-                    series=identity.series,
-                    frame_of_reference=identity.frame_of_reference,
-                    transfer_syntax=received.transfer_syntax,
-                    digest=received.digest,
-                    size=received.size,
-                    received=time.time(),
-                )
-            )
+            change.execute(ADD_INSTANCE, row)
             if conflict:
                 self._move(change, schema.payload, PAYLOAD, payload.id, "conflict", conflict)
 
@@ -358,6 +349,22 @@ class Store:
         if found is None:
             raise KeyError(f"no such {table.name}")
         return found
+
+
+def _known() -> sql.Select[Any]:
+    route: sql.BindParameter[str] = sql.bindparam("route")
+    instance: sql.BindParameter[str] = sql.bindparam("sop_instance")
+    series: sql.BindParameter[str] = sql.bindparam("series")
+    held, made = schema.instance, schema.result
+    digest = sql.select(held.c.digest).where(held.c.route == route, held.c.sop_instance == instance)
+    same_instance = sql.exists().where(made.c.ours == 1, made.c.sop_instance == instance)
+    same_series = sql.exists().where(made.c.ours == 1, made.c.series == series)
+    return sql.select(digest.scalar_subquery(), sql.or_(same_instance, same_series))
+
+
+# Asked and done for every instance: built once.
+KNOWN = _known()
+ADD_INSTANCE = schema.instance.insert()
 
 
 def _select(kind: Any, table: sql.Table) -> sql.Select[Any]:
