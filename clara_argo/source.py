@@ -18,7 +18,7 @@ from clara_argo.errors import DefinitionError, Finding, Level, NotFound
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_COMPARED = 20_000  # words compared for "did you mean", per text
+MAX_COMPARED = 5_000  # words compared for "did you mean", per text
 MAX_ALIASED = 10_000  # values that aliases stand for, all together
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int", "float", "bool", "null")} | {"!"}
 
@@ -92,6 +92,9 @@ class Map(Mapping[str, "Node"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def key(self, key: str) -> Text:
         """The key itself, with its place."""
