@@ -26,7 +26,7 @@ MAX_INPUTS = 256  # folders one stage may read
 NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123, what Kubernetes takes as a name
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
-RESERVED = {"result"}  # folders of a job that are no stage's
+RESERVED = {"result", "payload", "lock", "stop"}  # beside the stages' folders in a job, or in an input
 
 _SPEC_FIELDS = tuple(field.name for field in fields(StageSpec) if field.name != "folder")
 

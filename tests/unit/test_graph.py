@@ -207,6 +207,7 @@ WRONG = {
     ),
     "bad name": (flow(step("a b", ["a b/input"]), results=["a b/output"]), None, ["name"], "'a b'"),
     "reserved name": (flow(step("result", "result/input")), None, ["name"], "'result'"),
+    "reserved name in other case": (flow(step("Lock", "Lock/input")), None, ["name"], "'Lock'"),
     "bad workflow name": (flow(READER, name="Größe"), None, ["name"], "workflow"),
     "bad id": (flow(READER, id="x/y"), None, ["id"], "UUID"),
     "no stages": (flow(results="a/output"), None, ["no-stages", "unknown-folder"], "no stages"),
