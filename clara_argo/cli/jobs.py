@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clara_argo.runners.local import LocalRunner
 
 FORMAT = click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", help="What to print.")
+FILLED = "exists already and is not an empty folder; name a new folder with --output"
 SHORT = 12  # digits of a job's id that tables show
 
 
@@ -59,13 +60,13 @@ def run(
     if not file.is_file():
         raise NotFound(f"{file}: no such workflow file")
     payload = _payload(source)
-    _check_output(output, payload.folder)
+    _check_output(output, payload.folder, resume)
     graph = project.graph(file, name=workflow)
     for finding in graph.findings:
         click.echo(str(finding), err=True)
     _on_signals()
     with LocalRunner(jobs=jobs) as runner:
-        job = _start(runner, graph, payload, name, resume)
+        job = _start(runner, graph, payload, output, name, resume)
         _finish(runner, job, output, form, _again(file, source, output, workflow, job))
 
 
@@ -90,18 +91,22 @@ def _payload(source: Path) -> Payload:
     return Payload(id=uuid.uuid5(uuid.NAMESPACE_URL, folder.resolve().as_uri()).hex, folder=folder)
 
 
-def _check_output(output: Path, source: Path) -> None:
-    """What would be found out only after the work is found out before it."""
+def _check_output(output: Path, source: Path, resume: bool) -> None:
+    """What would be found out only after the work is found out before it. `resume`: the result may be there already."""
     from clara_argo.errors import UsageError
 
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output} exists already and is not an empty folder; name a new folder with --output")
+    if _filled(output) and not (resume and output.is_dir()):
+        raise UsageError(f"{output} {FILLED}")
     here = output.resolve()
     if here == source.resolve() or here.is_relative_to(source.resolve()):
         raise UsageError(f"{output} lies in the input folder and would be part of the next input; name another folder")
     above = next(folder for folder in here.parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise UsageError(f"{above} cannot be written to; name another folder with --output")
+
+
+def _filled(output: Path) -> bool:
+    return output.exists() and (not output.is_dir() or any(output.iterdir()))
 
 
 def _on_signals() -> None:
@@ -114,7 +119,7 @@ def _on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _start(runner: LocalRunner, graph: Graph, payload: Payload, name: str | None, resume: bool) -> str:
+def _start(runner: LocalRunner, graph: Graph, payload: Payload, output: Path, name: str | None, resume: bool) -> str:
     """Returns the job's id."""
     import uuid
 
@@ -122,6 +127,8 @@ def _start(runner: LocalRunner, graph: Graph, payload: Payload, name: str | None
 
     if resume:
         job = find(runner, name) if name else _last(runner, graph, payload)
+        if _filled(output) and not runner.delivered(job, output):
+            raise UsageError(f"{output} {FILLED}")
         runner.resume(graph, job, payload)
         return job
     job = uuid.uuid4().hex if name is None else name.replace("-", "").lower()
@@ -165,7 +172,7 @@ def _finish(runner: LocalRunner, job: str, output: Path, form: str, again: str) 
         click.echo("ending the stages", err=True)
         runner.stop(job)
         raise Interrupted(f"job {job} stopped; go on with: {again}") from None
-    if ended.state is JobState.SUCCEEDED:
+    if ended.state is JobState.SUCCEEDED and not (_filled(output) and runner.delivered(job, output)):
         runner.result(job, output)
     if form == "json":
         click.echo(json.dumps(ended.to_json(), indent=1))

@@ -96,7 +96,7 @@ def missing(requirements: str) -> tuple[str, ...]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     """Release numbers without trailing zeros: 3.0 equals 3."""
-    numbers = [int(part) for part in re.match(r"[0-9.]*", text)[0].split(".") if part]  # type: ignore[index]
+    numbers = [int(part[:18]) for part in re.match(r"[0-9.]*", text)[0].split(".") if part]  # type: ignore[index]
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)

@@ -94,7 +94,7 @@ class JobFolder:
             return Job.from_json(json.loads((self.root / "job.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise NotFound(f"no job {self.job}; see 'clara jobs'") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             text = f"{self.root / 'job.json'} cannot be read ({error!r}); remove the job's folder or repair the file"
             return Job(
                 id=self.job,

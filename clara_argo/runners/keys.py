@@ -73,5 +73,5 @@ def read_done(path: Path) -> Done | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return Done(**values)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

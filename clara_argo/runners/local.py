@@ -46,7 +46,7 @@ class LocalRunner:
         self._slots = threading.BoundedSemaphore(jobs or os.cpu_count() or 1)
         self._backoff, self._grace = backoff, grace
         self._runs: dict[str, JobRun] = {}
-        self._starting = threading.RLock()
+        self._starting, self._looking = threading.Lock(), threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +58,8 @@ class LocalRunner:
 
     def close(self) -> None:
         """Stop what runs and wait until it has ended. The jobs can be resumed."""
-        runs = [run for run in self._runs.values() if not run.job.state.ended]
+        with self._looking:
+            runs = [run for run in self._runs.values() if not run.job.state.ended]
         for run in runs:
             run.stop()
         for run in runs:
@@ -109,7 +110,8 @@ class LocalRunner:
             os.close(held)
             raise
         run = JobRun(folder, plan, job, settings, held, again)
-        self._runs[job.id] = run
+        with self._looking:
+            self._runs[job.id] = run
         run.start()
         return job
 
@@ -182,6 +184,14 @@ class LocalRunner:
             raise UsageError(f"{into} exists already and is not empty; name a new folder")
         return tree.publish(into, lambda part: tree.copy(folder.result, part))
 
+    def delivered(self, job: str, into: Path) -> bool:
+        """Does `into` hold the result of the job already, as it is now?"""
+        result = self._existing(job).result
+        try:
+            return result.is_dir() and into.is_dir() and tree.digest(result) == tree.digest(into)
+        except tree.Unusable:  # somebody put a link there: not what we delivered
+            return False
+
     def _folder(self, job: str) -> JobFolder:
         return JobFolder(homes.jobs(self.home), job)
 
@@ -192,11 +202,10 @@ class LocalRunner:
 
     def _running(self, job: str) -> JobRun | None:
         """The run of a job in this process, while it lasts; others are forgotten."""
-        with self._starting:
+        with self._looking:
             run = self._runs.get(job)
             if run is not None and run.job.state.ended:
-                with suppress(KeyError):
-                    del self._runs[job]
+                del self._runs[job]
                 return None
             return run
 

@@ -19,5 +19,5 @@ def read_plan(path: Path) -> Plan:
     """Raises NotFound when the job cannot go on from what is on disk; the text says how it can."""
     try:
         return plan.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NotFound(f"{path} cannot be read ({error!r}); start the job again with its workflow file") from None

@@ -1,4 +1,4 @@
-"""One stage of a job: is what it made still good, wait for a slot, run it, try again.
+"""One stage of a job: wait for a slot, see if what it made is still good, run it, try again.
 
 What is on disk is always right: a stage counts as done when its `done.json` names the digests of what it was made of
 and of what it made, and its output still has that digest.
@@ -82,17 +82,18 @@ class StageWork:
 
     def run(self) -> bool:
         """True when its output is there. False: it failed, or the job stops; the record says which."""
-        node = self.node
-        reads = (*node.inputs, PAYLOAD) if node.spec.study and PAYLOAD not in node.inputs else node.inputs
-        key = keys.key(node, {name: self.digests.of(name) for name in reads})
-        if not self.again and self._keep(key):
-            return True
         if not self._slot():
             return False
         try:
-            return self._attempts(key)
+            key = self._key()
+            return (not self.again and self._keep(key)) or self._attempts(key)
         finally:
             self.settings.slots.release()
+
+    def _key(self) -> str:
+        node = self.node
+        reads = (*node.inputs, PAYLOAD) if node.spec.study and PAYLOAD not in node.inputs else node.inputs
+        return keys.key(node, {name: self.digests.of(name) for name in reads})
 
     def _keep(self, key: str) -> bool:
         """Is this stage's output there, made of the same and unchanged?"""

@@ -109,6 +109,9 @@ def test_resume_takes_the_last_job_of_workflow_and_input(place: Place) -> None:
     second = json.loads(place.run("-o", "json", "--resume", output="again").stdout)
     assert (second["id"], second["attempt"]) == (first, 2)
     assert [stage["attempt"] for stage in second["stages"]] == [1, 1]
+    assert place.run("--resume", output="again").returncode == 0  # the same result lies there already
+    (place.root / "again/more").touch()
+    assert place.run("--resume", output="again").returncode == 64
     (place.root / "mr").mkdir()
     (place.root / "mr/image").write_text("other")
     other = place.clara("run", "workflow.yaml", "--input", "mr", "--output", "mr-out", "--resume")
