@@ -14,7 +14,7 @@ from decoders import Decoders
 from refusal import Refuse, Warn
 from scan import scan
 from series import Refused, Series, sort_out
-from volumes import Plan, plan, write
+from volumes import Plan, Target, plan, write
 
 MAX_BYTES = 16 << 30
 
@@ -39,6 +39,7 @@ class Options:
     chosen: tuple[str, ...] = ()
     jobs: int = field(default_factory=processors)
     max_bytes: int = MAX_BYTES
+    hashed: bool = True  # False leaves the digest out of the sidecar
 
 
 def read(
@@ -101,7 +102,7 @@ def _write(
     with Decoders(options.jobs) as decoders:
         for todo in plans:
             try:
-                written.append(write(todo, output, decoders, step, warnings))
+                written.append(write(todo, Target(output, options.hashed, decoders, step), warnings))
             except Refuse as refusal:
                 _remove([*written, output / f"{todo.series.uid}.mhd"])
                 raise RefusedSeries([Refused(todo.series.uid, refusal)]) from None

@@ -20,7 +20,8 @@ RING = 4  # blocks in memory
 class Sink:
     """Write slices in order: take a `room`, fill it, `put` what came of it."""
 
-    def __init__(self, path: Path, slice_bytes: int) -> None:
+    def __init__(self, path: Path, slice_bytes: int, hashed: bool = True) -> None:
+        self._hashed = hashed
         self._slices = max(1, BLOCK // slice_bytes)
         self._rooms = [memoryview(bytearray(slice_bytes)) for _ in range(RING * self._slices)]
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
@@ -41,16 +42,18 @@ class Sink:
         done = 0
         while done < len(data):
             done += os.write(self._file, data[done:])
-        self._block.append(data)
         self._put += 1
+        if not self._hashed:
+            return
+        self._block.append(data)
         if len(self._block) == self._slices:
             self._hand_over()
             self._free.acquire()
 
     def digest(self) -> str:
-        """SHA-256 of everything that was put, in hex. Nothing can be put after it."""
+        """SHA-256 of everything that was put, in hex; empty when it was not asked for. Nothing can be put after it."""
         self._close()
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hashed else ""
 
     def _hand_over(self) -> None:
         self._blocks.put(self._block)

@@ -40,6 +40,16 @@ class Plan:
         return self.grid.size[0] * self.grid.size[1] * self.grid.size[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where volumes go, and what helps on the way; `progress` is called after each slice."""
+
+    folder: Path
+    hashed: bool
+    decoders: Decoders
+    progress: Progress
+
+
 def plan(series: Series, max_bytes: int) -> Plan:
     """Check lengths, geometry and sizes before anything is decoded or written. Raises Refuse."""
     frames = {entry.identity.sop: locate(entry) for entry in series.instances}
@@ -51,33 +61,30 @@ def plan(series: Series, max_bytes: int) -> Plan:
     return Plan(series, grid, tuple(slices), frames, (*series.warnings, *warnings))
 
 
-def write(todo: Plan, folder: Path, decoders: Decoders, progress: Progress, more: list[Warn]) -> Path:
+def write(todo: Plan, target: Target, more: list[Warn]) -> Path:
     """Write the volume; returns the path of its .mhd. `more` = warnings of the whole run. Raises Refuse."""
-    path = folder / f"{todo.series.uid}.mhd"
+    path = target.folder / f"{todo.series.uid}.mhd"
     warnings = list(todo.warnings)
     element = ELEMENT_SHORT if fits_short(entry.plane for entry in todo.slices) else ELEMENT_FLOAT
     try:
-        digest = _stream(todo, path, element, decoders, progress)
+        digest = _stream(todo, path, element, target)
     except DoesNotFit:
         element = ELEMENT_FLOAT
-        digest = _stream(todo, path, element, decoders, lambda: None)
-    if element == ELEMENT_FLOAT and any(
-        rounds(e.instance.layout, e.plane) and e.instance.layout.allocated > 16 for e in todo.slices
-    ):
-        warnings.append(Warn("W_ROUNDED", "values above 16 777 216 are rounded to float32"))
+        digest = _stream(todo, path, element, target)
+    if element == ELEMENT_FLOAT and any(rounds(entry.instance.layout, entry.plane) for entry in todo.slices):
+        warnings.append(Warn("W_ROUNDED", "whole numbers above 16 777 216 are rounded to float32"))
     volume.write_sidecar(path, _sidecar(todo, element, digest, warnings + more))
     grid = todo.grid
-    volume.write_header(
-        path, volume.Header(grid.size, grid.spacing, grid.origin, grid.direction, element, path.stem + ".raw")
-    )
+    header = volume.Header(grid.size, grid.spacing, grid.origin, grid.direction, element, path.stem + ".raw")
+    volume.write_header(path, header)
     return path
 
 
-def _stream(todo: Plan, path: Path, element: str, decoders: Decoders, progress: Progress) -> str:
+def _stream(todo: Plan, path: Path, element: str, target: Target) -> str:
     """All slices through memory one by one; returns the SHA-256 of the voxels. Raises DoesNotFit, Refuse."""
-    compressed = _compressed(todo, decoders)
+    compressed = _compressed(todo, target.decoders)
     biggest = max(entry.instance.layout.frame_bytes for entry in todo.slices)
-    with Sink(path.with_suffix(".raw"), biggest) as sink:
+    with Sink(path.with_suffix(".raw"), biggest, target.hashed) as sink:
         for entry in todo.slices:
             values = _values(todo, entry, sink.room(), compressed)
             if element == ELEMENT_SHORT:
@@ -85,7 +92,7 @@ def _stream(todo: Plan, path: Path, element: str, decoders: Decoders, progress: 
             else:
                 slab = to_float(values, entry.plane)
             sink.put(slab.data.cast("B"))
-            progress()
+            target.progress()
         return sink.digest()
 
 
@@ -125,7 +132,7 @@ def _sidecar(todo: Plan, element: str, digest: str, warnings: list[Warn]) -> dic
         "FrameOfReferenceUID": first.frame_of_reference, "SOPClassUID": first.identity.sop_class,
         "Modality": first.modality, **dict(first.described),
     }  # fmt: skip
-    return {
+    sidecar = {
         "schema": 1,
         "kind": "image",
         "series": {key: value for key, value in described.items() if value},
@@ -139,8 +146,8 @@ def _sidecar(todo: Plan, element: str, digest: str, warnings: list[Warn]) -> dic
             for e in todo.slices
         ],
         "warnings": [{"code": warn.code, "message": warn.message} for warn in warnings],
-        "digest": digest,
     }  # fmt: skip
+    return {**sidecar, "digest": digest} if digest else sidecar
 
 
 def _unit(entry: Slice) -> str:

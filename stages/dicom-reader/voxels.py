@@ -86,5 +86,7 @@ def to_float(values: Slab, plane: Plane) -> Slab:
 
 def rounds(layout: Layout, plane: Plane) -> bool:
     """Whether float32 may round whole numbers of this plane."""
+    if layout.allocated <= 16 or not (plane.slope.is_integer() and plane.intercept.is_integer()):
+        return False
     low, high = layout.limits
     return max(abs(low * plane.slope + plane.intercept), abs(high * plane.slope + plane.intercept)) > EXACT_FLOAT
