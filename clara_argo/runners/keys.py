@@ -18,6 +18,7 @@ from clara_argo.graph import Node
 from clara_argo.runners import attempt
 from clara_argo.runners.plan import spec_to_json
 
+LEFT_BY_TOOLS = {"__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv"}
 NO_PART = {"timeout", "retries", "resources", "extra", "folder"}
 
 
@@ -50,7 +51,8 @@ def _code(folder: Path | None) -> str:
 
 
 def _no_source(name: str) -> bool:
-    return name == "__pycache__" or name.endswith(".pyc")
+    """What Python, tools and editors leave beside the code; an editor's lock is a link to nowhere."""
+    return name in LEFT_BY_TOOLS or name.startswith(".#") or name.endswith((".pyc", ".swp", "~"))
 
 
 def _models(node: Node) -> str:

@@ -10,7 +10,6 @@ Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
 """
 
 import json
-import os
 import sys
 import zlib
 from pathlib import Path
@@ -51,7 +50,7 @@ class Header(NamedTuple):
     big_endian: bool = False
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # voxels; hides the method that a tuple has
         return self.size[0] * self.size[1] * self.size[2]
 
     @property
@@ -110,15 +109,17 @@ def _header(keys: Dict[str, str]) -> Header:
     if min(spacing) <= 0:
         raise ValueError("ElementSpacing must be above zero")
     data_file = keys["elementdatafile"]
-    if not data_file or data_file != os.path.basename(data_file) or data_file in (".", "..") or "\0" in data_file:
+    if not data_file or data_file != Path(data_file).name or data_file in (".", "..") or "\0" in data_file:
         raise ValueError("ElementDataFile must be a file beside the header")
     if data_file == "LOCAL" or data_file.startswith("LIST") or "%" in data_file:
         raise ValueError("ElementDataFile {} is not read; one file beside the header is".format(data_file))
     big = keys.get("binarydatabyteordermsb", keys.get("elementbyteordermsb", "False"))
     return Header(
         size=(size[0], size[1], size[2]), spacing=(spacing[0], spacing[1], spacing[2]),
-        origin=(origin[0], origin[1], origin[2]), direction=tuple(columns[3 * j + i] for i in range(3) for j in range(3)),
-        element=element, data_file=data_file, compressed=_truth(keys.get("compresseddata", "False")), big_endian=_truth(big),
+        origin=(origin[0], origin[1], origin[2]),
+        direction=tuple(columns[3 * j + i] for i in range(3) for j in range(3)),
+        element=element, data_file=data_file, compressed=_truth(keys.get("compresseddata", "False")),
+        big_endian=_truth(big),
     )  # fmt: skip
 
 
@@ -180,7 +181,10 @@ def _swap(voxels: bytearray, width: int) -> None:
 
 
 def write(path: Union[str, Path], header: Header, voxels: Buffer, sidecar: Optional[Dict[str, Any]] = None) -> None:
-    """Write `path` (.mhd), its .raw and, when given, its sidecar .json. The header comes last: no half volume is found."""
+    """Write `path` (.mhd), its .raw and, when given, its sidecar .json.
+
+    The header comes last: no half volume is found.
+    """
     path = Path(path)
     view = memoryview(voxels).cast("B")
     if len(view) != header.nbytes:

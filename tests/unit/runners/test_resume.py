@@ -115,6 +115,7 @@ def test_a_file_beside_the_code_changed(place: Place) -> None:
     assert place.ran() == ["third"]
     (place.code(place.specs[2]) / "__pycache__").mkdir()
     (place.code(place.specs[2]) / "__pycache__" / "x.pyc").write_text("1")
+    (place.code(place.specs[2]) / ".#run.sh").symlink_to("user@host.4711")
     place.run()
     assert place.ran() == []
 
