@@ -39,13 +39,12 @@ def check(folder: Path, payload: Payload, instances: Sequence[Instance], budget:
     files = [_examined(folder, name, source) for name in _names(folder, budget or Budget())]
     if not files:
         raise MustNotLeave("the result holds no file; the last stage must write DICOM files")
-    uids = [file.result.sop_instance for file in files]
-    for file, number in zip(files, range(len(files)), strict=True):
-        if uids.index(file.result.sop_instance) != number:
-            raise MustNotLeave(
-                f"{_shown(file.result.file)}: its SOP Instance UID stands in another file of the result too"
-            )
-    known = set(uids) | source.instances.keys()
+    seen: set[str] = set()
+    for file in files:
+        if file.result.sop_instance in seen:
+            raise MustNotLeave(f"{_shown(file.result.file)}: its SOP Instance UID stands in another file of the result")
+        seen.add(file.result.sop_instance)
+    known = seen | source.instances.keys()
     for file in files:
         if foreign := file.referenced - known:
             raise MustNotLeave(

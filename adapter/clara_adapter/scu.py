@@ -234,9 +234,7 @@ class Scu:
                 watchdog.allow(self._deadlines.associate)
                 if association.is_established:
                     association.release()
-                watchdog.cut()
-                association.dul.join(timeout=self._deadlines.stall)
-                watchdog.close()
+                self._hang_up(association, watchdog)
         finally:
             self._watchdog = None
             watchdog.end()
@@ -263,10 +261,17 @@ class Scu:
             raise Unreachable(self._where, f"cannot be reached: {error.strerror or error}") from error
         if association.is_established:
             return repair(association)
-        watchdog.cut()
+        if association.rejected_contexts:  # it answers, but takes none of these; the library has hung up
+            return association
+        self._hang_up(association, watchdog)
         if association.is_rejected:
             raise Unreachable(self._where, f"rejects the association: {_rejection(association)}")
         raise Unreachable(self._where, "cannot be reached; is it running, and no firewall between?")
+
+    def _hang_up(self, association: Association, watchdog: Watchdog) -> None:
+        watchdog.cut()
+        association.dul.join(timeout=self._deadlines.stall)
+        watchdog.close()
 
     @property
     def _where(self) -> str:

@@ -106,7 +106,7 @@ class Adapter:
         inbox = Inbox(self.configuration, routing, self.spool, store)
         inbox.resume()
         self._deliveries = [self._sender(name) for name in range(len(self.configuration.destinations))]
-        self._jobs = Jobs(self.configuration, self._graphs, inbox, self.spool, store, self._runner, self._wake_senders)
+        self._jobs = Jobs(self.configuration, self._graphs, inbox, self.spool, store, self._runner, self.wake)
         self._scp = Scp(
             host=self.configuration.host,
             port=self.configuration.port,
@@ -127,7 +127,8 @@ class Adapter:
         assert self._store is not None
         return Deliveries(destination, scu, self.spool, self._store, self._options.backoff)
 
-    def _wake_senders(self) -> None:
+    def wake(self) -> None:
+        """Look for deliveries now: somebody else has changed the state."""
         for sender in self._deliveries:
             sender.changed.set()
 
