@@ -144,7 +144,7 @@ class _Walk:
                 break
             position += size + length
             self._left -= 1
-        self._offset += position - start
+        self._skip(position - start)
         return self._offset
 
     def _skip_sequence(self, headers: _Headers, implicit: bool) -> None:
@@ -289,6 +289,8 @@ def _text(raw: bytes, names: list[str]) -> str:
         return _ascii(raw)
     try:
         encodings = [charset.python_encoding[name] for name in names] or ["iso8859"]
-        return str(charset.decode_bytes(raw, encodings, set())).strip(" \0")
-    except (KeyError, LookupError, UnicodeError, ValueError):
+        text = str(charset.decode_bytes(raw, encodings, set()))
+    except (LookupError, UnicodeError, ValueError):
         return _ascii(raw)
+    # Replacement characters would make different identifiers equal.
+    return _ascii(raw) if "\ufffd" in text else text.strip(" \0")
