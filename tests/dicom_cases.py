@@ -263,7 +263,7 @@ def patched(file: bytes, tag: int, value: bytes | None, vr: str = "") -> bytes:
 
 def deflated(data_set: bytes, meta: bytes) -> bytes:
     """A file of meta information (with preamble) and a raw deflated data set: bombs that pydicom would not write."""
-    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    engine = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     return meta + engine.compress(data_set) + engine.flush()
 
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from codecs_dicom import SYNTAXES
 from instance import Layout
 from refusal import Refuse
 
@@ -80,6 +79,11 @@ class _Process:
                 stderr=subprocess.DEVNULL,
             )
         return self._process
+
+    def kill(self) -> None:
+        """End the process now; whoever waits for its answer gets none."""
+        if self._process is not None:
+            self._process.kill()
 
     def close(self) -> int:
         """End the process; its exit code, negative = the signal that ended it."""
@@ -142,7 +146,8 @@ class Decoders:
 
     def __init__(self, jobs: int) -> None:
         self._jobs = max(1, jobs)
-        self._idle: deque[_Process] = deque(_Process() for _ in range(self._jobs))
+        self._processes = tuple(_Process() for _ in range(self._jobs))
+        self._idle = deque(self._processes)
         self._pool = ThreadPoolExecutor(self._jobs, "decoder")
 
     def decode(self, requests: Iterator[Request]) -> Iterator[bytes]:
@@ -150,10 +155,6 @@ class Decoders:
         waiting: deque[Future[bytes]] = deque()
         try:
             for request in requests:
-                if request.syntax not in SYNTAXES:
-                    raise Refuse(
-                        "E_TRANSFER_SYNTAX", f"{request.name}: {request.syntax} is not read; send uncompressed"
-                    )
                 waiting.append(self._pool.submit(self._one, request))
                 if len(waiting) > 2 * self._jobs:
                     yield waiting.popleft().result()
@@ -176,6 +177,9 @@ class Decoders:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            for process in self._processes:
+                process.kill()
         self._pool.shutdown(cancel_futures=True)
-        for process in self._idle:
+        for process in self._processes:
             process.close()

@@ -13,14 +13,17 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from codecs_dicom import SYNTAXES
 from elements import UNDEFINED
 from instance import Instance
+from part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from refusal import Refuse, tail
 
 MAX_FRAGMENTS = 200_000
 MAX_FRAME = 1 << 30  # bytes of one frame, before any decoding
 ITEM, DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 BLOCK = 1 << 20
+NATIVE = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,17 @@ def _read_into(instance: Instance, offset: int, target: memoryview) -> None:
 
 def locate(instance: Instance) -> Frames:
     """Find the frames of an object. Raises Refuse when pixel data and header contradict."""
-    pixels, layout = instance.file.pixels, instance.layout
+    pixels, layout, syntax = instance.file.pixels, instance.layout, instance.file.syntax
     name = f"instance {tail(instance.identity.sop)}"
+    if syntax not in NATIVE and syntax not in SYNTAXES:
+        raise Refuse("E_TRANSFER_SYNTAX", f"{name}: {syntax} is not read; send it uncompressed")
     if layout.frame_bytes > MAX_FRAME:
         raise Refuse("E_TOO_LARGE", f"{name}: a frame of {layout.rows} x {layout.columns} is more than is read")
     if pixels is None:
         raise Refuse("E_PIXEL_LENGTH", f"{name}: no pixels")
+    if (pixels.length is None) == (syntax in NATIVE):
+        how = "are" if pixels.length is None else "are not"
+        raise Refuse("E_UNREADABLE", f"{name}: the pixels {how} compressed, its transfer syntax says otherwise")
     try:
         if pixels.length is None:
             return Frames(instance, _encapsulated(instance))

@@ -19,6 +19,7 @@ SAME_PLACE = 0.01  # mm; planes nearer than this lie at one place
 STEP_TOLERANCE = 0.01  # of a step
 GRID_TOLERANCE = 0.05  # of a voxel: how far a plane may lie from where the grid puts it
 MAX_ODD_SHARE = 0.25  # odd single planes, of the stack they are skipped beside
+MAX_STACKS = 1000
 DEFAULT_THICKNESS = 1.0  # mm
 
 Vectors = NDArray[np.float64]
@@ -83,8 +84,9 @@ def _main_stack(slices: list[Slice]) -> tuple[list[Slice], list[Warn]]:
                 break
         else:
             stacks.append([entry])
-            if len(stacks) > 1000:
-                break
+            if len(stacks) > MAX_STACKS:
+                reason = f"more than {MAX_STACKS} images of different direction, spacing or matrix; they are no volume"
+                raise Refuse("E_MULTIPLE_STACKS", reason)
     stacks.sort(key=len, reverse=True)
     odd = sum(len(stack) for stack in stacks[1:])
     if odd and (len(stacks[1]) > 1 or odd > MAX_ODD_SHARE * len(stacks[0])):

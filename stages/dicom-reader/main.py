@@ -29,6 +29,8 @@ def main() -> None:
             for entry in refused.refused:
                 stage.log(f"refused: {entry}")
             raise clara_driver.FinalFailure(str(refused)) from None
+        except MemoryError:
+            raise clara_driver.FinalFailure("E_TOO_LARGE: not enough memory; give the stage more") from None
         except OSError as error:
             raise clara_driver.FinalFailure(f"E_IO: {error.strerror or error}; free space or check the disk") from None
 

@@ -7,6 +7,7 @@ knows no meaning of any attribute.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,9 @@ def _meta(data: bytes, begin: int, whole: bool) -> tuple[str, int]:
         position = end
     if not whole and position + 8 > len(data):
         raise NeedMore()
-    return syntax.decode("latin-1"), position
+    if not re.fullmatch(rb"[0-9.]{0,64}", syntax):
+        raise Refuse("E_UNREADABLE", "its transfer syntax is no UID")
+    return syntax.decode("ascii"), position
 
 
 def _guess(data: bytes, start: int) -> tuple[str, Encoding]:

@@ -99,18 +99,26 @@ def _write(
             progress(done, total)
 
     written: list[Path] = []
-    with Decoders(options.jobs) as decoders:
-        for todo in plans:
-            try:
-                written.append(write(todo, Target(output, options.hashed, decoders, step), warnings))
-            except Refuse as refusal:
-                _remove([*written, output / f"{todo.series.uid}.mhd"])
-                raise RefusedSeries([Refused(todo.series.uid, refusal)]) from None
-            size = "x".join(map(str, todo.grid.size))
-            say(f"{todo.series.label}: {len(todo.slices)} slices, {size} voxels")
-            for warn in todo.warnings:
-                say(f"{todo.series.label}: {warn}")
+    try:
+        with Decoders(options.jobs) as decoders:
+            target = Target(output, options.hashed, decoders, step)
+            for todo in plans:
+                written.append(_volume(todo, target, say, warnings))
+    except BaseException:
+        _remove([output / f"{todo.series.uid}.mhd" for todo in plans])
+        raise
     return written
+
+
+def _volume(todo: Plan, target: Target, say: Callable[[str], None], warnings: list[Warn]) -> Path:
+    try:
+        path = write(todo, target, warnings)
+    except Refuse as refusal:
+        raise RefusedSeries([Refused(todo.series.uid, refusal)]) from None
+    say(f"{todo.series.label}: {len(todo.slices)} slices, {' x '.join(map(str, todo.grid.size))} voxels")
+    for warn in todo.warnings:
+        say(f"{todo.series.label}: {warn}")
+    return path
 
 
 def _remove(paths: list[Path]) -> None:

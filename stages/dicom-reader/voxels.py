@@ -13,6 +13,7 @@ from instance import Layout, Plane
 from numpy.typing import NDArray
 
 SHORT_MIN, SHORT_MAX = -32768, 32767
+CHUNK = 1 << 18  # voxels that are computed with more bits at a time
 EXACT_FLOAT = 1 << 24  # integers up to here are exact in float32
 
 Slab = NDArray[Any]
@@ -58,10 +59,13 @@ def to_short(values: Slab, layout: Layout, plane: Plane) -> Slab:
     slope, intercept = int(plane.slope), int(plane.intercept)
     if slope == 1 and values.dtype.itemsize == 2:
         return _shifted(values, layout, intercept)
-    wide = values.astype(np.int64) * slope + intercept
-    if wide.size and (wide.min() < SHORT_MIN or wide.max() > SHORT_MAX):
-        raise DoesNotFit
-    return wide.astype("<i2")
+    out: Slab = np.empty(values.size, "<i2")
+    for begin in range(0, values.size, CHUNK):
+        wide = values[begin : begin + CHUNK].astype(np.int64) * slope + intercept
+        if wide.min() < SHORT_MIN or wide.max() > SHORT_MAX:
+            raise DoesNotFit
+        out[begin : begin + CHUNK] = wide
+    return out
 
 
 def _shifted(values: Slab, layout: Layout, intercept: int) -> Slab:
@@ -81,7 +85,10 @@ def _shifted(values: Slab, layout: Layout, intercept: int) -> Slab:
 
 def to_float(values: Slab, plane: Plane) -> Slab:
     """Values x slope + intercept as float32, computed in float64."""
-    return (values.astype(np.float64) * plane.slope + plane.intercept).astype("<f4")
+    out: Slab = np.empty(values.size, "<f4")
+    for begin in range(0, values.size, CHUNK):
+        out[begin : begin + CHUNK] = values[begin : begin + CHUNK].astype(np.float64) * plane.slope + plane.intercept
+    return out
 
 
 def rounds(layout: Layout, plane: Plane) -> bool:

@@ -528,12 +528,12 @@ def test_a_million_elements(tmp_path: Path) -> None:
 
 
 def test_deflate_bombs(tmp_path: Path) -> None:
-    """A private element of 512 MiB, and pixels that are 512 MiB more than the header says: 0.5 MB each on disk."""
+    """A private element of 64 MiB, and pixels that are 64 MiB more than the header says: 64 kB each on disk."""
     ds = image("bomb", 0, axial(0))
     ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     meta, _ = _meta(encoded(ds))
     _, body = _meta(encoded(image("bomb", 0, axial(0))))
-    zeros = bytes(512 << 20)
+    zeros = bytes(64 << 20)
     private = _element(0x00091010, b"OB", zeros) + body
     assert refusal(read(write([deflated(private, meta)], tmp_path / "private"))) == "E_TOO_LARGE"
     at = body.index(struct.pack("<HH", 0x7FE0, 0x0010))
@@ -551,7 +551,7 @@ def test_a_matrix_that_no_memory_holds(tmp_path: Path) -> None:
     assert refusal(read(write(slices, tmp_path / "limit"), "--max-gib", "0.000001")) == "E_TOO_LARGE"
 
 
-def _broken_frames() -> dict[str, tuple[Dataset, str]]:
+def _broken_frames() -> dict[str, tuple[Dataset | bytes, str]]:
     good = compressed(image("frame", 0, axial(0)), JPEG2000Lossless)
     fragment = pydicom.encaps.get_frame(good.PixelData, 0, number_of_frames=1)
 
@@ -565,6 +565,7 @@ def _broken_frames() -> dict[str, tuple[Dataset, str]]:
     wrong_size.Rows = 41
     unknown = copy.deepcopy(good)
     unknown.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.103"
+    lie = patched(encoded(image("frame", 0, axial(0))), 0x00020010, RLELossless.encode())
     no_fragment = copy.deepcopy(good)
     no_fragment.PixelData = struct.pack("<HHIHHI", 0xFFFE, 0xE000, 0, 0xFFFE, 0xE0DD, 0)
     return {
@@ -573,6 +574,7 @@ def _broken_frames() -> dict[str, tuple[Dataset, str]]:
         "wrong size": (wrong_size, "E_DECODE"),
         "video": (unknown, "E_TRANSFER_SYNTAX"),
         "no fragment": (no_fragment, "E_PIXEL_LENGTH"),
+        "not compressed": (lie, "E_UNREADABLE"),
     }
 
 

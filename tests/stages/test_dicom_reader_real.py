@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +20,10 @@ import pydicom
 import pydicom.data
 import pytest
 import SimpleITK as sitk
-from dicom_cases import axial, compressed, encoded, enhanced, image, stack, write
+from dicom_cases import axial, compressed, deflated, encoded, enhanced, image, stack, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from stages.test_dicom_reader import load, read, sidecar
 from support import STAGES
 
@@ -213,6 +215,20 @@ def test_a_decoder_that_fails(
 
 
 # ---------------------------------------------------------------- memory
+
+
+def test_a_deflate_bomb_is_refused_before_the_memory_grows(insides: types.SimpleNamespace, tmp_path: Path) -> None:
+    ds = image("bomb", 0, axial(0))
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    meta = encoded(ds)[: 144 + int.from_bytes(encoded(ds)[140:144], "little")]
+    bomb = struct.pack("<HH2sHI", 0x0009, 0x1010, b"OB", 0, 1 << 30) + bytes(128 << 20)
+    (tmp_path / "bomb").write_bytes(deflated(bomb, meta))
+    tracemalloc.start()
+    broken = insides.part10.look(tmp_path / "bomb")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert broken.refusal.code == "E_TOO_LARGE" and peak < 50 << 20
+
 
 MEASURE = """
 import resource, sys
