@@ -6,6 +6,8 @@ a deflated data set of 1 MB may inflate to gigabytes in whoever reads it.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from pydicom.uid import UID_dictionary
 
 import clara_argo
@@ -56,14 +58,15 @@ def choose(abstract_syntax: str, offered: tuple[str, ...]) -> tuple[int, str]:
     loses the types of private elements.
     """
     first = offered[0] if offered and len(offered[0]) <= 64 else IMPLICIT_LE
-    if abstract_syntax == VERIFICATION:
-        usable = [syntax for syntax in offered if syntax in UNCOMPRESSED]
-    elif abstract_syntax in STORAGE_CLASSES:
-        usable = [syntax for syntax in offered if syntax in TRANSFER_SYNTAXES]
+    if abstract_syntax in STORAGE_CLASSES:
+        known: Set[str] = TRANSFER_SYNTAXES
+    elif abstract_syntax == VERIFICATION:
+        known = UNCOMPRESSED
     else:
         return CLASS_NOT_SUPPORTED, first
-    if not usable:
+    chosen = next((syntax for syntax in offered if syntax in known), None)
+    if chosen is None:
         return SYNTAX_NOT_SUPPORTED, first
-    if usable[0] in UNCOMPRESSED and EXPLICIT_LE in usable:
+    if chosen in UNCOMPRESSED and EXPLICIT_LE in offered:
         return ACCEPTED, EXPLICIT_LE
-    return ACCEPTED, usable[0]
+    return ACCEPTED, chosen

@@ -89,12 +89,13 @@ def read_request(body: bytes) -> Request:
     if len(body) < FIXED:
         raise Malformed("A-ASSOCIATE-RQ cut short")
     application, proposals = "", {}
+    syntaxes: dict[bytes, tuple[str, ...]] = {}
     max_length, roles = 0, ()  # type: tuple[int, tuple[tuple[str, bool], ...]]
     for kind, value in _items(body, FIXED):
         if kind == 0x10:
             application = _uid(value)
         elif kind == 0x20:
-            proposal = _read_proposal(value)
+            proposal = _read_proposal(value, syntaxes)
             if proposal.context in proposals:
                 raise Malformed("presentation context named twice")
             proposals[proposal.context] = proposal
@@ -112,16 +113,20 @@ def read_request(body: bytes) -> Request:
     )
 
 
-def _read_proposal(value: bytes) -> Proposal:
+def _read_proposal(value: bytes, known: dict[bytes, tuple[str, ...]]) -> Proposal:
+    """The abstract syntax comes first (PS3.8 9.3.2.2). `known`: lists of syntaxes of this request that were read
+    already; peers repeat one list for each of a hundred classes."""
     if len(value) < 4 or not value[0] & 1:
         raise Malformed("presentation context without an odd number")
-    abstract, syntaxes = "", []
-    for kind, name in _items(value, 4):
-        if kind == 0x30:
-            abstract = _uid(name)
-        elif kind == 0x40:
-            syntaxes.append(_uid(name))
-    return Proposal(value[0], abstract, tuple(syntaxes))
+    kind, length = ITEM.unpack_from(value, 4) if len(value) >= 8 else (0, 0)
+    if kind != 0x30:
+        raise Malformed("presentation context without an abstract syntax")
+    if 8 + length > len(value):
+        raise Malformed("item longer than its PDU")
+    rest = value[8 + length :]
+    if rest not in known:
+        known[rest] = tuple(_uid(name) for kind, name in _items(rest) if kind == 0x40)
+    return Proposal(value[0], _uid(value[8 : 8 + length]), known[rest])
 
 
 def _read_user(value: bytes) -> tuple[int, tuple[tuple[str, bool], ...]]:

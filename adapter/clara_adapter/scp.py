@@ -84,8 +84,12 @@ class Scp:
 
     def start(self) -> None:
         """Listen. Raises TryAgain when the port is in use, UsageError when it cannot be had at all."""
-        self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partfile.clear(self._incoming)
+        try:
+            self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            partfile.clear(self._incoming)
+        except OSError as error:
+            where = f"cannot receive into {self._incoming}: {error.strerror}"
+            raise TryAgain(f"{where}; name a spool that this user may write") from None
         port = self._bind()
         self._address = (self._host, port.getsockname()[1])
         self._stopping.clear()

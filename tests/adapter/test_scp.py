@@ -318,6 +318,15 @@ def test_start_says_why_not(tmp_path: Path) -> None:
         elsewhere.start()
 
 
+def test_start_says_that_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    blocked = Scp(
+        host=wire.HOST, port=0, incoming=tmp_path / "file" / "in", admit=lambda peer: None, store=lambda received: 0
+    )
+    with pytest.raises(TryAgain, match="name a spool"):
+        blocked.start()
+
+
 def test_start_clears_what_was_half_received(tmp_path: Path) -> None:
     (tmp_path / "incoming").mkdir()
     (tmp_path / "incoming" / ("ab" * 16 + ".part")).write_bytes(b"half")

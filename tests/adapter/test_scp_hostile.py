@@ -169,6 +169,9 @@ BROKEN_REQUESTS = {
     "item header cut": wire.pdu(1, RQ[6:] + b"\x20\0"),
     "context twice": wire.associate_rq(wire.context(1, CT, "1.2") * 2),
     "even context": wire.associate_rq(wire.context(2, CT, "1.2")),
+    "context without a class": wire.associate_rq(wire.item(0x20, b"\1\0\0\0" + wire.item(0x40, b"1.2"))),
+    "context of one byte": wire.associate_rq(wire.item(0x20, b"\1")),
+    "class longer than its context": wire.associate_rq(wire.item(0x20, b"\1\0\0\0\x30\0\xff\xff1.2")),
     "context without bytes": wire.associate_rq(wire.item(0x20, b"")),
     "role of wrong length": wire.associate_rq(user=wire.item(0x54, b"\xff\xff1.2\1\0")),
 }
