@@ -6,6 +6,8 @@ writer that mixes up axes, directions or slices cannot get a voxel right but by 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 
 from clara_driver import volume
 
+STAGES = Path(__file__).resolve().parent.parent / "stages"
 ROOT = "1.2.826.0.1.3680043.8.498."  # pydicom's root, for tests only
 ORGANS = 4
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -174,3 +177,24 @@ def put(
     data = np.ascontiguousarray(voxels.astype(header.dtype))
     volume.write(path, header, data.tobytes(), dict(side) if side is not None else None)
     return path
+
+
+PEAK = """
+import os, sys
+process = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(process, 0)
+print(usage.ru_maxrss * 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""  # a process inherits the peak of the one that started it: so a small one starts it
+
+
+def peak_memory(study: Path, volumes: Path, output: Path) -> int:
+    """Run dicom-writer; the largest resident size of its process, in bytes. Raises when it fails."""
+    environment = {"PYTHONPATH": str(STAGES), "CLARA_STUDY": str(study), "CLARA_INPUT": str(volumes)}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", PEAK, str(STAGES / "dicom-writer" / "main.py")],
+        env={**environment, "CLARA_OUTPUT": str(output)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return int(done.stdout)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from headers import line
 from pydicom.dataset import Dataset
-from source import line
 
 UNPAIRED = {
     "ABDOMEN", "ABDOMENPELVIS", "AORTA", "BACK", "BLADDER", "BRAIN", "CEREBELLUM", "CERVIX", "CHEST",

@@ -19,13 +19,16 @@ import numpy as np
 import reference
 import rescale
 from grid import Placement
+from headers import ACQUISITION, line, words
 from identity import Provenance, code
 from numpy.typing import NDArray
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from refusal import Refused
 from rescale import Coding
 from sidecar import NOTICE, Code, Sidecar
-from source import ACQUISITION, Plane, line, words
+from source import Plane
+from texts import decimal, valid
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 CLASSIC = {  # class of the source -> class of what is written
@@ -115,8 +118,8 @@ def _of_slice(plane: Plane, k: int, coding: Coding, sop_class: str) -> dict[int,
         POSITION: encode.text(POSITION, "DS", *plane.position),
     }
     for tag, vr in OF_EACH.items():
-        own = words(plane.instance.header, KEYWORDS[tag])
-        if len(own) == 1 and own[0]:
+        own = plane.instance.says.get(KEYWORDS[tag], ())
+        if len(own) == 1 and valid(vr, own[0]):
             made[tag] = encode.text(tag, vr, own[0])
     if sop_class == CT or (coding.slopes[k], coding.intercepts[k]) != ("1", "0"):
         made[INTERCEPT] = encode.text(INTERCEPT, "DS", coding.intercepts[k])
@@ -127,9 +130,9 @@ def _of_slice(plane: Plane, k: int, coding: Coding, sop_class: str) -> dict[int,
 def _slope(plane: Plane) -> tuple[float, float] | None:
     """Slope and intercept of a classic source image."""
     try:
-        (slope,), (intercept,) = (words(plane.instance.header, name) for name in ("RescaleSlope", "RescaleIntercept"))
+        (slope,), (intercept,) = (plane.instance.says[name] for name in ("RescaleSlope", "RescaleIntercept"))
         pair = float(slope), float(intercept)
-    except ValueError:
+    except (KeyError, ValueError):
         return None
     return pair if all(map(math.isfinite, pair)) and pair[0] else None
 
@@ -186,9 +189,9 @@ def _acquisition(made: Dataset, sop_class: str, placement: Placement, header: Da
     if first.frames:
         made.update(enhanced.classic(header, ACQUISITION))
     else:
-        others = [plane.instance.header for plane in placement.planes]
-        same = [name for name in ACQUISITION if len({words(one, name) for one in others}) == 1]
-        made.update(identity.copied(header, same))
+        others = [plane.instance.says for plane in placement.planes]
+        same = [name for name in ACQUISITION if len({one.get(name) for one in others}) == 1]
+        made.update(identity.copied(header, [name for name in same if _valid(header, name)]))
     made.SliceThickness = placement.planes[0].thickness
     if sop_class == MR:
         made.ScanningSequence = made.get("ScanningSequence") or "RM"
@@ -197,6 +200,10 @@ def _acquisition(made: Dataset, sop_class: str, placement: Placement, header: Da
     for keyword in (*EMPTY[sop_class], *inversion):
         if keyword not in made:
             made.add(identity.empty(keyword))
+
+
+def _valid(header: Dataset, keyword: str) -> bool:
+    return all(valid(dictionary_VR(keyword), word) for word in words(header, keyword))
 
 
 def _pixel_module(made: Dataset, placement: Placement, coding: Coding) -> None:
@@ -239,12 +246,9 @@ def _window(made: Dataset, sop_class: str, sidecar: Sidecar, header: Dataset, co
     if same and len(center) == len(width) > 0 and all(map(_window_number, center, width)):
         made.WindowCenter, made.WindowWidth = list(center), list(width)
         return
-    made.WindowCenter = rescale.number((coding.lowest + coding.highest) / 2)
-    made.WindowWidth = rescale.number(max(coding.highest - coding.lowest, 1.0))
+    made.WindowCenter = decimal((coding.lowest + coding.highest) / 2)
+    made.WindowWidth = decimal(max(coding.highest - coding.lowest, 1.0))
 
 
 def _window_number(center: str, width: str) -> bool:
-    try:
-        return math.isfinite(float(center)) and 1 <= float(width) < math.inf
-    except ValueError:
-        return False
+    return valid("DS", center) and valid("DS", width) and float(width) >= 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import identity
+from headers import line
 from pydicom.dataset import Dataset
-from source import line
 
 ECHO_PULSE = {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import encode
+from headers import UNREADABLE, Instance, line
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from sidecar import NOTICE, Algorithm, Code, Sidecar
-from source import UNREADABLE, Instance, line
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "dicom-writer.clara-argo")
 VERSION = "0.1"  # of what is written: another version, other UIDs
@@ -104,8 +104,8 @@ def moment(instances: Iterable[Instance]) -> tuple[str, str]:
     pairs.append(("ContentDate", "ContentTime"))
     times = [("19000101", "000000")]  # a source without any date
     for instance in instances:
-        stamp = line(instance.header, "AcquisitionDateTime")
-        texts = [(line(instance.header, date), line(instance.header, time)) for date, time in pairs]
+        stamp = instance.line("AcquisitionDateTime")
+        texts = [(instance.line(date), instance.line(time)) for date, time in pairs]
         times += [_moment(date, time) for date, time in (*texts, (stamp[:8], re.split("[+-]", stamp[8:])[0]))]
     return max(times)
 

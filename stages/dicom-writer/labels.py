@@ -20,7 +20,7 @@ def values_by_slice(voxels: Voxels) -> list[NDArray[np.int64]]:
 
 def _values(plane: Voxels) -> NDArray[np.int64]:
     part = plane[plane.any(axis=1)]
-    if part.dtype.kind == "u" and part.dtype.itemsize <= 2:  # counting is faster than sorting
+    if part.size and part.min() >= 0 and part.max() <= 65535:  # counting is faster than sorting
         return np.flatnonzero(np.bincount(part.ravel()))
     return np.unique(part).astype(np.int64)
 

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import derived
 import grid
+import headers
 import labels
 import numpy as np
 import pydicom.config
 import seg
 import sidecar
 import source
+from headers import Instance
 from identity import Provenance
 from numpy.typing import NDArray
 from refusal import Refused
-from source import Instance
 
 import clara_driver
 from clara_driver import volume
@@ -36,7 +37,7 @@ def main() -> None:
             paths = volume.find(stage.input)
             if not paths:
                 raise Refused("E_NO_VOLUME", "the input holds no .mhd file", "check what the stage before it writes")
-            study = source.scan(stage.study)
+            study = headers.scan(stage.study)
             provenance = Provenance(stage.workflow_digest, stage.name)
             for done, path in enumerate(paths, 1):
                 made = write(path, study, stage.output, provenance, options)
@@ -72,7 +73,7 @@ def write(
     said = sidecar.of(path, header.element)
     instances = source.choose(study, said.series, said.study, said.planes)
     placement = grid.place(header, source.planes(instances, said.planes))
-    whole = source.read(placement.planes[0].instance.path)
+    whole = headers.read(placement.planes[0].instance.path)
     voxels, digest = _voxels(path)
     on_source = placement.view(voxels)
     if said.kind == "image":

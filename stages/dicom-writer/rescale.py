@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from refusal import Refused
+from texts import decimal
 
 Values = NDArray[np.generic]  # [slice, row, column], or one slice of it
 
@@ -44,10 +45,12 @@ def coding(values: Values, source: Sequence[tuple[float, float] | None]) -> Codi
     if whole and highest - lowest <= 65535:
         signed = lowest < 0 and lowest >= -32768 and highest <= 32767
         shift = 0 if signed or (lowest >= 0 and highest <= 65535) else int(lowest)
-        return Coding(signed, ("1",) * count, (number(shift),) * count, lowest, highest)
+        return Coding(signed, ("1",) * count, (decimal(float(shift)),) * count, lowest, highest)
     for signed in (False, True):
         pairs = [pair for pair in source if pair is not None]
-        trial = Coding(signed, tuple(number(a) for a, _ in pairs), tuple(number(b) for _, b in pairs), lowest, highest)
+        trial = Coding(
+            signed, tuple(decimal(a) for a, _ in pairs), tuple(decimal(b) for _, b in pairs), lowest, highest
+        )
         if len(pairs) == count and all(_exact(trial, k, plane) for k, plane in enumerate(values)):
             return trial
     return _rounded(lowest, highest, count)
@@ -79,19 +82,11 @@ def _exact(trial: Coding, k: int, plane: Values) -> bool:
 
 
 def _rounded(lowest: float, highest: float, count: int) -> Coding:
-    intercept = number(lowest)
-    slope = number((highest - lowest) / 65535 or 1.0)
+    intercept = decimal(lowest)
+    slope = decimal((highest - lowest) / 65535 or 1.0)
     if float(slope) == 0:
         slope = "1"
     top = min(65535, round((highest - float(intercept)) / float(slope)))
     ends = abs(float(intercept) - lowest), abs(top * float(slope) + float(intercept) - highest)
     loss = max(*ends, float(slope) / 2 if highest > lowest else 0.0)
     return Coding(False, (slope,) * count, (intercept,) * count, lowest, highest, loss)
-
-
-def number(value: float) -> str:
-    """A number as DS: at most 16 characters (PS3.5 6.2)."""
-    if float(value).is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    text = repr(float(value))
-    return text if len(text) <= 16 else f"{value:.10g}"

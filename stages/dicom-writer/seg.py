@@ -17,13 +17,13 @@ import identity
 import numpy as np
 import reference
 from grid import Placement
+from headers import words
 from identity import Provenance, code
 from labels import Voxels
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from refusal import Refused
 from sidecar import NOTICE, Algorithm, Code, Segment, Sidecar
-from source import words
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")

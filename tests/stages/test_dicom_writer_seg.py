@@ -14,7 +14,7 @@ import writer_judges as judges
 import writer_source as made
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import MRImageStorage
+from pydicom.uid import MRImageStorage, PositronEmissionTomographyImageStorage
 from support import CompletedStage, run_stage
 from writer_source import Grid
 
@@ -254,9 +254,14 @@ def test_a_volume_of_a_users_own_ai_without_a_sidecar(tmp_path: Path) -> None:
     assert_right(path, labels, judges.by_highdicom)
 
 
-def test_mr_is_a_source_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["MR", "PT"])
+def test_other_modalities_are_sources_too(name: str, tmp_path: Path) -> None:
     grid = Grid(orientation=made.OBLIQUE)
-    labels = case(tmp_path, made.series(grid, sop_class=MRImageStorage), grid)
+    instances = made.series(grid, sop_class=MRImageStorage, Modality=name)
+    for one in instances:
+        if name == "PT":
+            one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = PositronEmissionTomographyImageStorage
+    labels = case(tmp_path, instances, grid)
     path = only(run(tmp_path))
     assert judges.dciodvfy_errors([path]) == []
     assert_right(path, labels, judges.by_highdicom)

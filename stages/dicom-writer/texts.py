@@ -1,0 +1,31 @@
+"""Numbers and dates as DICOM writes them (PS3.5 6.2). Knows no files."""
+
+from __future__ import annotations
+
+import math
+import re
+
+VALID = {  # of some VRs, one value (PS3.5 6.2)
+    "DS": r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?",
+    "IS": r"[+-]?\d{1,10}",
+    "DA": r"\d{8}",
+    "TM": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
+    "DT": r"\d{4,14}(\.\d{1,6})?([+-]\d{4})?",
+}
+
+
+def valid(vr: str, word: str) -> bool:
+    """Whether a text is a value of this VR; of a VR that is not looked at, any text is."""
+    return vr not in VALID or (re.fullmatch(VALID[vr], word, re.ASCII) is not None and (vr != "DS" or len(word) <= 16))
+
+
+def number(word: str) -> bool:
+    """Whether a text is a finite number, of any length: some write more digits than DS may have."""
+    return re.fullmatch(VALID["DS"], word, re.ASCII) is not None and math.isfinite(float(word))
+
+
+def decimal(value: float) -> str:
+    """A number as DS, at most 16 characters, with as many digits as fit."""
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return next(text for text in (f"{value:.{digits}g}" for digits in range(17, 0, -1)) if len(text) <= 16)
