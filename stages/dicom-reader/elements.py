@@ -78,6 +78,8 @@ class Walk:
     whole: bool  # `data` is all there is
     found: Item = field(default_factory=dict)
     pixels: Pixels | None = None
+    heads: list[tuple[int, int]] = field(default_factory=list)  # begin and end of each tag with its VR and length
+    values: list[tuple[int, int, int]] = field(default_factory=list)  # tag, begin and end of each value that was kept
     _left: int = MAX_ELEMENTS
     _levels: list[_Level] = field(default_factory=list)
 
@@ -103,13 +105,16 @@ class Walk:
         """
         data, end, explicit, left = self.data, level.end, not level.implicit, self._left
         watched = _WATCHED[level.depth] if level.item is not None else _NOTHING
+        visited = self.heads.append
         head = (_BIG if self.encoding.big else _LITTLE).unpack_from
         while position < end:
+            begin = position
             group, element, vr, length = head(data, position)
             if explicit and vr in SHORT:
                 position += 8
             else:
                 vr, length, position = self._long_header(level.implicit or group == 0xFFFE, vr, position)
+            visited((begin, position))
             left -= 1
             tag = group << 16 | element
             if tag not in watched and length != UNDEFINED and group != 0xFFFE:
@@ -163,6 +168,7 @@ class Walk:
         value = self.data[position : position + length]
         if item.setdefault(tag, value) != value:
             raise Refuse("E_UNREADABLE", f"{tags.name(tag)} stands twice with different values")
+        self.values.append((tag, position, position + length))
         return position + length
 
     def _open(self, level: _Level, tag: int, vr: bytes, length: int, position: int) -> None:
@@ -191,6 +197,7 @@ class Walk:
         plain = struct.Struct(">HHI" if self.encoding.big else "<HHI").unpack_from
         while position < level.end:
             group, element, length = plain(self.data, position)
+            self.heads.append((position, position + 8))
             tag, position, self._left = group << 16 | element, position + 8, self._left - 1
             if tag == tags.SEQUENCE_END and level.end == NOWHERE:
                 self._levels.pop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import tags
 from elements import Item
@@ -236,17 +237,25 @@ def _needed(items: tuple[Item, ...], tag: int, count: int) -> tuple[float, ...]:
     return found
 
 
+@lru_cache(maxsize=64)
+def _check_axes(axes: tuple[float, ...], spacing: tuple[float, ...]) -> str:
+    """Why these are no axes of an image; empty when they are."""
+    if not all(MIN_SPACING <= value <= MAX_SPACING for value in spacing):
+        return f"Pixel Spacing {spacing[0]:g}, {spacing[1]:g} mm is not that of an image"
+    row, column = axes[:3], axes[3:]
+    if any(abs(math.hypot(*axis) - 1) > UNIT_TOLERANCE for axis in (row, column)):
+        return "Image Orientation (Patient) holds no unit vectors"
+    if abs(sum(a * b for a, b in zip(row, column, strict=True))) > UNIT_TOLERANCE:
+        return "Image Orientation (Patient): rows and columns are not at right angles"
+    return ""
+
+
 def _check_plane(position: tuple[float, ...], axes: tuple[float, ...], spacing: tuple[float, ...]) -> None:
     code = "E_BAD_GEOMETRY"
     if max(map(abs, position)) > MAX_POSITION:
         raise Refuse(code, f"Image Position (Patient) is more than {MAX_POSITION:g} mm away")
-    if not all(MIN_SPACING <= value <= MAX_SPACING for value in spacing):
-        raise Refuse(code, f"Pixel Spacing {spacing[0]:g}, {spacing[1]:g} mm is not that of an image")
-    row, column = axes[:3], axes[3:]
-    if any(abs(math.hypot(*axis) - 1) > UNIT_TOLERANCE for axis in (row, column)):
-        raise Refuse(code, "Image Orientation (Patient) holds no unit vectors")
-    if abs(sum(a * b for a, b in zip(row, column, strict=True))) > UNIT_TOLERANCE:
-        raise Refuse(code, "Image Orientation (Patient): rows and columns are not at right angles")
+    if reason := _check_axes(axes, spacing):
+        raise Refuse(code, reason)
 
 
 def _rescale(item: Item) -> tuple[float, float, bool]:

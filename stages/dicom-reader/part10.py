@@ -15,6 +15,7 @@ from pathlib import Path
 import tags
 from elements import Encoding, Item, NeedMore, Pixels, Walk
 from refusal import Refuse, tail
+from shapes import Shapes
 
 FIRST_READ = 8192  # bytes; holds the header of most single-frame objects
 MAX_HEADER = 256 << 20  # bytes
@@ -58,7 +59,7 @@ class Broken:
     found: Item
 
 
-def look(path: Path) -> tuple[File, Item] | Broken | None:
+def look(path: Path, shapes: Shapes) -> tuple[File, Item] | Broken | None:
     """The header of a file; None when it is no DICOM file. Raises OSError only."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -67,7 +68,7 @@ def look(path: Path) -> tuple[File, Item] | Broken | None:
         while True:
             data = _read(descriptor, min(wanted, size))
             try:
-                return _parse(path, descriptor, data, size)
+                return _parse(path, descriptor, data, size, shapes)
             except NeedMore:
                 if wanted >= MAX_HEADER:
                     reason = f"no pixels in the first {MAX_HEADER >> 20} MiB"
@@ -87,7 +88,7 @@ def _read(descriptor: int, count: int) -> bytes:
     return data
 
 
-def _parse(path: Path, descriptor: int, data: bytes, size: int) -> tuple[File, Item] | Broken | None:
+def _parse(path: Path, descriptor: int, data: bytes, size: int, shapes: Shapes) -> tuple[File, Item] | Broken | None:
     whole = len(data) >= size
     begin = 132 if data[128:132] == b"DICM" else 0
     if begin == 0 and not _begins_like_dicom(data):
@@ -103,6 +104,8 @@ def _parse(path: Path, descriptor: int, data: bytes, size: int) -> tuple[File, I
         data, whole = _inflate(descriptor, start, size)
         walk = Walk(data, 0, encoding, whole)
     else:
+        if known := shapes.find(data, start, encoding):
+            return File(path, size, syntax, encoding, start, known[1]), known[0]
         walk = Walk(data, start, encoding, whole)
     try:
         walk.run()
@@ -113,6 +116,8 @@ def _parse(path: Path, descriptor: int, data: bytes, size: int) -> tuple[File, I
         return Broken(path, Refuse("E_TOO_LARGE", reason), walk.found)
     except Refuse as refusal:
         return Broken(path, refusal, walk.found)
+    if syntax != DEFLATED:
+        shapes.learn(walk)
     return File(path, size, syntax, encoding, start, walk.pixels), walk.found
 
 

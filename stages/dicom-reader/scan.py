@@ -15,6 +15,7 @@ from elements import Item
 from instance import Identity, identity
 from part10 import Broken, File, look
 from refusal import Refuse, Warn, tail
+from shapes import Shapes
 
 MAX_FILES = 200_000
 MAX_FOLDERS = 50_000
@@ -40,13 +41,13 @@ class Scan:
 
 def scan(folders: list[Path]) -> Scan:
     """Look at every file. Raises Refuse only for what concerns the whole run."""
-    result, strangers, links = Scan(), 0, 0
+    result, shapes, strangers, links = Scan(), Shapes(), 0, 0
     for path, is_link in _files(folders):
         if is_link:
             links += 1
             continue
         try:
-            seen = look(path)
+            seen = look(path, shapes)
         except OSError as error:
             raise Refuse("E_IO", f"file {tail(path.name, 12)}: {error.strerror}; make it readable") from None
         if seen is None:

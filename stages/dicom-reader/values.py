@@ -36,11 +36,16 @@ def _printable(value: bytes) -> str:
 
 def uid(item: Item, tag: int) -> str:
     """A UID, empty when absent. Only digits and dots: it becomes the name of a file."""
-    value = raw(item, tag)
-    found = value.decode("latin-1")
-    if value and (len(found) > 64 or not _UID.fullmatch(found)):
+    found = _uid(raw(item, tag))
+    if found is None:
         raise Refuse("E_UID", f"{tags.name(tag)} is not a UID; ask for the objects to be sent again by their maker")
     return found
+
+
+@lru_cache(maxsize=4096)
+def _uid(value: bytes) -> str | None:
+    found = value.decode("latin-1")
+    return found if not value or (len(found) <= 64 and _UID.fullmatch(found)) else None
 
 
 @lru_cache(maxsize=4096)

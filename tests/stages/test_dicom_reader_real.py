@@ -159,7 +159,7 @@ def test_noise_is_no_dicom_or_broken(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "noise"
     path.write_bytes(head + data)
-    insides.part10.look(path)
+    insides.part10.look(path, insides.shapes.Shapes())
 
 
 def _read_or_refused(insides: types.SimpleNamespace, folder: Path, output: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_deflate_bomb_is_refused_before_the_memory_grows(insides: types.Simple
     bomb = struct.pack("<HH2sHI", 0x0009, 0x1010, b"OB", 0, 1 << 30) + bytes(128 << 20)
     (tmp_path / "bomb").write_bytes(deflated(bomb, meta))
     tracemalloc.start()
-    broken = insides.part10.look(tmp_path / "bomb")
+    broken = insides.part10.look(tmp_path / "bomb", insides.shapes.Shapes())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert broken.refusal.code == "E_TOO_LARGE" and peak < 50 << 20
