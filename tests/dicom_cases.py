@@ -47,6 +47,7 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 READ = ""  # instead of a refusal
 
 Series = list[Dataset]
+Vector = Sequence[float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def axial(k: int, step: float = STEP) -> tuple[float, float, float]:
 def image(
     name: str,
     k: int,
-    position: Sequence[float],
-    orientation: Sequence[float] = AXIAL,
+    position: Vector,
+    orientation: Vector = AXIAL,
     *,
     rows: int = 40,
     columns: int = 48,

@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -31,7 +32,7 @@ from dicom_cases import (
 )
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless, RLELossless
-from stages.test_dicom_reader import codes, load, read, refusal, share_right, sidecar
+from reader_checks import codes, load, read, refusal, share_right, sidecar
 
 from clara_driver import volume
 
@@ -39,7 +40,7 @@ N = 5  # slices: enough for a stack, few enough to be quick
 Change = Callable[[list[Dataset]], object]
 
 
-def series(name: str, **more: object) -> list[Dataset]:
+def series(name: str, **more: Any) -> list[Dataset]:
     return stack(name, N, rows=10, columns=12, **more)
 
 

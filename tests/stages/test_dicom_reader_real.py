@@ -24,7 +24,7 @@ from dicom_cases import axial, compressed, deflated, encoded, enhanced, image, s
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
-from stages.test_dicom_reader import load, read, sidecar
+from reader_checks import load, read, sidecar
 from support import STAGES
 
 from clara_driver import volume
@@ -97,7 +97,8 @@ def _decoded(path: Path) -> np.ndarray[Any, Any]:
     """What pydicom makes of a single-frame file: stored values x rescale."""
     ds = pydicom.dcmread(path)
     values = ds.pixel_array.astype(float) * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
-    return values[None].astype("f4")
+    decoded: np.ndarray[Any, Any] = values[None].astype("f4")
+    return decoded
 
 
 # ---------------------------------------------------------------- mutated files
