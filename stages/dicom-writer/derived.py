@@ -81,7 +81,7 @@ def write(
     varying = {SOP_INSTANCE, SMALLEST, LARGEST}.union(*slices)
     template = encode.Template(constant, varying)
     made = folder / f"series-{hashlib.sha256(series.encode()).hexdigest()[:12]}"
-    made.mkdir()
+    made.mkdir(exist_ok=True)  # two inputs that are the same volume are one result
     for k, one in enumerate(slices):
         stored = coding.store(k, values[k])
         uid = provenance.uid(series, str(k))

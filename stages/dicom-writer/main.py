@@ -21,7 +21,7 @@ import source
 from headers import Instance
 from identity import Provenance
 from numpy.typing import NDArray
-from refusal import Refused
+from refusal import Refused, shown
 
 import clara_driver
 from clara_driver import volume
@@ -45,6 +45,9 @@ def main() -> None:
                 stage.progress(done, len(paths))
         except Refused as refused:
             raise clara_driver.FinalFailure(str(refused)) from refused
+        except OSError as error:
+            text = f"a file cannot be read or written ({error.strerror or error}); make room on the disk and run again"
+            raise clara_driver.TemporaryFailure(text) from error
 
 
 def _arguments() -> argparse.Namespace:
@@ -69,7 +72,7 @@ def write(
     try:
         header = volume.read_header(path)
     except (volume.VolumeError, OSError) as error:
-        raise Refused("E_VOLUME", str(error), "write MetaImage, as clara_driver.volume does") from error
+        raise Refused("E_VOLUME", shown(path, str(error)), "write MetaImage, as clara_driver.volume does") from error
     said = sidecar.of(path, header.element)
     instances = source.choose(study, said.series, said.study, said.planes)
     placement = grid.place(header, source.planes(instances, said.planes))
@@ -95,7 +98,8 @@ def _voxels(path: Path) -> tuple[NDArray[np.generic], str]:
     try:
         header, data = volume.read(path)
     except (volume.VolumeError, OSError, MemoryError) as error:
-        raise Refused("E_VOLUME", str(error) or f"{path.name}: too large for the memory", "write it again") from error
+        text = str(error) or f"{path.name}: too large for the memory"
+        raise Refused("E_VOLUME", shown(path, text), "write it again") from error
     digest = hashlib.sha256(repr(header._replace(data_file="")).encode())
     digest.update(data)
     return np.frombuffer(data, header.dtype).reshape(header.size[::-1]), digest.hexdigest()

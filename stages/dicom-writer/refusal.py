@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 CODES = {
     "E_NO_STUDY": "the stage has no study folder",
     "E_NO_VOLUME": "the input holds no volume",
@@ -21,3 +23,9 @@ class Refused(Exception):
         assert code in CODES, code
         self.code = code
         super().__init__(f"{code}: {what}" + (f"; {next_step}" if next_step else ""))
+
+
+def shown(path: Path, text: str = "") -> str:
+    """The file's name, or a text about the file, without folders and long names: they may be identifiers."""
+    name = path.stem if len(path.stem) <= 16 else "…" + path.stem[-8:]
+    return (text or path.name).replace(f"{path.parent}/", "").replace(path.stem, name)

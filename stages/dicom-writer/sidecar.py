@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refusal import Refused
+from refusal import Refused, shown
 
 from clara_driver import volume
 
@@ -76,19 +76,21 @@ def of(path: Path, element: str) -> Sidecar:
     try:
         given = volume.read_sidecar(path)
     except (volume.VolumeError, OSError) as error:
-        raise Refused("E_VOLUME", str(error), "write the sidecar as clara_driver/SIDECAR.md says") from error
+        raise Refused(
+            "E_VOLUME", shown(path, str(error)), "write the sidecar as clara_driver/SIDECAR.md says"
+        ) from error
     if given is None:
         return Sidecar(kind="labels" if element in ("MET_UCHAR", "MET_USHORT") else "image", series=path.stem)
     kind = given.get("kind")
     if kind not in ("labels", "image") or given.get("schema", 1) != 1:
-        raise Refused("E_VOLUME", f"{volume.sidecar_path(path).name}: kind must be labels or image, schema 1")
+        raise Refused("E_VOLUME", f"{shown(volume.sidecar_path(path))}: kind must be labels or image, schema 1")
     if kind == "labels" and element not in INTEGERS:
-        raise Refused("E_LABELS", f"{path.name}: labels must be whole numbers, not {element}", "write MET_UCHAR")
+        raise Refused("E_LABELS", f"{shown(path)}: labels must be whole numbers, not {element}", "write MET_UCHAR")
     try:
         return _parse(given, kind, path.stem)
     except ValueError as error:
         code = "E_LABELS" if kind == "labels" else "E_VOLUME"
-        raise Refused(code, f"{volume.sidecar_path(path).name}: {error}", "correct the sidecar") from error
+        raise Refused(code, f"{shown(volume.sidecar_path(path))}: {error}", "correct the sidecar") from error
 
 
 def _parse(given: Mapping[str, Any], kind: str, name: str) -> Sidecar:

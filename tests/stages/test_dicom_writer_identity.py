@@ -222,6 +222,23 @@ def test_what_the_reader_writes_comes_back(tmp_path: Path) -> None:
     assert judges.dciodvfy_errors(done.output.rglob("*.dcm")) == []
 
 
+def test_positions_that_are_not_quite_even(tmp_path: Path) -> None:
+    """What a reader takes for even, the writer takes too; each image keeps the position that its source has."""
+    if not (STAGES / "dicom-reader" / "main.py").exists():
+        pytest.skip("dicom-reader is not in this checkout")
+    noise = np.random.default_rng(0).uniform(-0.011, 0.011, (12, 3))
+    grid = Grid(shape=(12, 8, 8))
+    places = [made.text(grid.position(k) + noise[k]) for k in range(12)]
+    instances = [made.instance(grid, k, ImagePositionPatient=place) for k, place in enumerate(places)]
+    made.save(instances, tmp_path / "study")
+    read = run_stage("dicom-reader", input=tmp_path / "study")
+    assert read.code == 0, read.log
+    done = run_stage("dicom-writer", input=read.output, study=tmp_path / "study")
+    assert done.code == 0, done.log
+    found = [pydicom.dcmread(path).ImagePositionPatient for path in sorted(done.output.rglob("*.dcm"))]
+    assert [list(map(str, place)) for place in found] == places
+
+
 def _peak(folder: Path, grid: Grid, element: str) -> int:
     """Largest resident size of the process that writes a volume of this size, in bytes."""
     instances = made.series(grid)

@@ -135,7 +135,7 @@ def test_values_come_back(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.code == 0, done.log
     folders = dict(
-        zip(sorted(CODINGS), re.findall(r"series-\w+", done.log), strict=True)
+        zip(sorted(CODINGS, key="{}.mhd".format), re.findall(r"series-\w+", done.log), strict=True)
     )  # volumes go in order of name
     for name, (_, _, error, signed) in CODINGS.items():
         found = [pydicom.dcmread(path) for path in sorted((done.output / folders[name]).iterdir())]
