@@ -30,7 +30,8 @@ _DESTINATION_KEYS = ("name", "ae-title", "host-ip", "port")
 _WORKFLOW_KEYS = ("name", "clara-ae-title", "destination-name", "workflow", "pipeline-id")
 _MARKS = frozenset(map(peers.plain, ("dicom", "scp", "scu", "ae-titles", "workflows", "pipeline-mappings")))
 
-_NAME_LINE = re.compile(r"( *)(- +)?([\"']?)name\3 *:(?: .*)?")
+_NAME_LINE = re.compile(r"( *)(- +)?([\"']?)name\3 *: +[^\s#].*")
+_NO_CONTENT = re.compile(r"\s*(#.*)?")
 _ITEM_LINE = re.compile(r"( *)([\"']?)([A-Za-z_-]+)\2 *:(?: .*)?")
 _ITEM_KEYS = frozenset(map(peers.plain, _WORKFLOW_KEYS)) - {"name"}
 QUIET_AFTER_RELEASE = 5.0  # seconds; where the original began when the sender's association had ended
@@ -60,9 +61,9 @@ class Repair:
             return number
         column = len(found[1]) + len(found[2] or "")
         start, end = number - 1, number
-        while end < len(lines) and self._belongs(lines[end], column):
+        while end < len(lines) and (_NO_CONTENT.fullmatch(lines[end]) or self._belongs(lines[end], column)):
             end += 1
-        if end == number or not any(line.strip() for line in lines[number:end]):
+        if all(_NO_CONTENT.fullmatch(line) for line in lines[number:end]):
             return number
         place = Text("", self.findings.source, start + 1, column + 1)
         message = "R3: the keys below 'name' are indented as if they were inside it; they are read as keys beside it"
@@ -81,9 +82,7 @@ class Repair:
     @staticmethod
     def _belongs(line: str, column: int) -> bool:
         found = _ITEM_LINE.fullmatch(line)
-        if found is None:
-            return not line.strip()
-        return len(found[1]) > column and peers.plain(found[3]) in _ITEM_KEYS
+        return found is not None and len(found[1]) > column and peers.plain(found[3]) in _ITEM_KEYS
 
     def places(self, node: Node) -> Node:
         """The same values with the columns of the file. Nesting is bounded by the parser."""

@@ -137,6 +137,16 @@ def test_two_printed_items() -> None:
     assert [workflow[:8] for workflow in route.workflows] == ["7b413e24", "8b413e24"]
 
 
+def test_a_repair_passes_comments_and_line_ends_of_windows() -> None:
+    text = EARLY.replace("     destination-name", "# where results go\n     destination-name").replace("\n", "\r\n")
+    assert adapter.read(text)[0] == adapter.read(EARLY)[0]
+
+
+def test_nothing_is_repaired_that_means_what_it_shows() -> None:
+    text = EARLY.replace(PRINTED, "  - name: w\n    # a comment\n    clara-ae-title: CT_AI\n    workflow: w\n")
+    assert "R3" not in {finding.code for finding in findings_of(text)}
+
+
 def test_columns_of_a_repaired_line_are_those_of_the_file() -> None:
     text = EARLY.replace("destination-name: DCM4CHEE", "destination-name: DCM4CHEX")
     assert places(text, "unknown-destination") == ["a.yaml:9:24"]
