@@ -4,8 +4,8 @@
 
 All contenders run interleaved, in random order, in one run; the first round is dropped. Timed is the work after the
 imports: reading the headers of the series and the volume, building the objects, writing them. In the uncounted round
-every object is read back by highdicom or pydicom and compared with what was to be written. Memory is the peak of the stage's
-process above what it holds with nothing to do, in volumes.
+every object is read back by highdicom or pydicom and compared with what was to be written. Memory is the peak of the
+stage's process above what it holds with nothing to do, in volumes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ STAGE = ROOT / "stages" / "dicom-writer"
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path[:0] = [str(STAGE), str(ROOT / "stages"), str(ROOT / "tests")]
 
-import main as stage  # noqa: E402  a stage is no package; this is how its process sees it
+import headers  # noqa: E402  a stage is no package; this is how its process sees it
+import main as stage  # noqa: E402
 import writer_source as made  # noqa: E402
+from identity import Provenance  # noqa: E402
 
 from clara_driver import volume  # noqa: E402
 
@@ -80,8 +82,8 @@ def _many(organs: int) -> list[dict[str, Any]]:
 
 
 def _ours(room: Room, kind: str, output: Path) -> list[Path]:
-    study = stage.headers.scan(room / "study")
-    path = stage.write(room / kind / "v.mhd", study, output, stage.Provenance("0" * 64, "w"), OPTIONS)[0]
+    study = headers.scan(room / "study")
+    path = stage.write(room / kind / "v.mhd", study, output, Provenance("0" * 64, "w"), OPTIONS)[0]
     return sorted(path.glob("*.dcm")) if path.is_dir() else [path]
 
 

@@ -60,7 +60,7 @@ def by_highdicom(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 def by_dcmqi(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The same by dcmqi's segimage2itkimage."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [program("segimage2itkimage"), "--inputDICOM", path, "--outputDirectory", folder, "-t", "nrrd"]
+        command = [program("segimage2itkimage"), "--inputDICOM", str(path), "--outputDirectory", folder, "-t", "nrrd"]
         subprocess.run([*command, "-p", "out", "--mergeSegments"], check=True, capture_output=True)
         image = sitk.ReadImage(str(next(Path(folder).glob("*.nrrd"))))
     array = sitk.GetArrayFromImage(image).astype(np.int64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def uid(text: str) -> str:
 
 
 def encoded(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    return places @ np.array([3.0, 5.0, 8.0])
+    return np.asarray(places @ np.array([3.0, 5.0, 8.0]))
 
 
 def label_of(places: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -54,14 +54,13 @@ class Grid:
         self.normal = np.cross(self.row, self.column)
 
     def position(self, k: int) -> NDArray[np.float64]:
-        return self.origin + self.normal * self.spacing[0] * k
+        return np.asarray(self.origin + self.normal * self.spacing[0] * k)
 
     def plane(self, k: int) -> NDArray[np.float64]:
         """[row, column, xyz] in mm."""
         r, c = np.mgrid[: self.shape[1], : self.shape[2]]
-        return (
-            self.position(k) + r[..., None] * self.spacing[1] * self.column + c[..., None] * self.spacing[2] * self.row
-        )
+        along = r[..., None] * self.spacing[1] * self.column + c[..., None] * self.spacing[2] * self.row
+        return np.asarray(self.position(k) + along)
 
     def places(self) -> NDArray[np.float64]:
         """[slice, row, column, xyz] in mm."""
@@ -77,7 +76,7 @@ class Grid:
         )
 
 
-def text(numbers: Sequence[float]) -> list[str]:
+def text(numbers: Iterable[float]) -> list[str]:
     return [f"{number:.10g}" for number in numbers]
 
 
@@ -122,7 +121,7 @@ def instance(grid: Grid, k: int, name: str = "a", sop_class: str = CTImageStorag
     return made
 
 
-def series(grid: Grid, name: str = "a", **attributes: Any) -> list[Dataset]:
+def series(grid: Grid, name: str = "a", /, **attributes: Any) -> list[Dataset]:
     return [instance(grid, k, name, **attributes) for k in range(grid.shape[0])]
 
 

@@ -86,7 +86,8 @@ def test_a_source_that_says_little(tmp_path: Path) -> None:
         "SliceThickness",
         "SeriesNumber", "KVP", "AcquisitionNumber", "SliceLocation", "PatientPosition", "Manufacturer", "WindowCenter",
     )  # fmt: skip
-    paths = write(tmp_path, GRID, *made.series(GRID, **dict.fromkeys(absent)))
+    left_out: dict[str, Any] = dict.fromkeys(absent)
+    paths = write(tmp_path, GRID, *made.series(GRID, **left_out))
     assert judges.dciodvfy_errors(paths) == []
     for path in paths:
         result = pydicom.dcmread(path)
@@ -132,7 +133,7 @@ def test_private_and_foreign_attributes_stay_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("offset", "present"), [("+0100", True), (None, False)], ids=["time zone", "none"])
 def test_the_clock_is_that_of_the_source(offset: str | None, present: bool, tmp_path: Path) -> None:
-    extra = {"TimezoneOffsetFromUTC": offset} if present else {}
+    extra: dict[str, Any] = {"TimezoneOffsetFromUTC": offset} if present else {}
     for path in write(tmp_path, GRID, *made.series(GRID, AcquisitionDateTime="20240102235959.25+0100", **extra)):
         result = pydicom.dcmread(path)
         assert (result.ContentDate, result.ContentTime) == ("20240102", "235959.25")
@@ -182,10 +183,8 @@ def test_the_real_ct(lidc_ct: Path, tmp_path: Path) -> None:
         key=lambda place: place[2],
     )
     step = float(positions[1][2] - positions[0][2])
-    grid = Grid(
-        shape=(len(positions), first.Rows, first.Columns), spacing=(step, *map(float, first.PixelSpacing)),
-        origin=tuple(map(float, positions[0])),
-    )  # fmt: skip
+    rows, columns = map(float, first.PixelSpacing)
+    grid = Grid((len(positions), first.Rows, first.Columns), (step, rows, columns), origin=tuple(positions[0]))
     z, y, x = np.ogrid[: grid.shape[0], : grid.shape[1], : grid.shape[2]]
     labels = ((z - 60) ** 2 * 6 + (y - 200) ** 2 + (x - 300) ** 2 < 90**2).astype(np.uint8)
     labels[((z - 80) ** 2 * 6 + (y - 300) ** 2 + (x - 170) ** 2 < 60**2)] = 2

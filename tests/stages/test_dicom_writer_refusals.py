@@ -169,7 +169,7 @@ def test_header_of_a_volume_that_fits_no_memory(tmp_path: Path) -> None:
     refused(tmp_path, "E_GEOMETRY")
 
 
-SOURCES = {
+SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     "no position": ({"ImagePositionPatient": None}, "E_GEOMETRY"),
     "no orientation": ({"ImageOrientationPatient": None}, "E_GEOMETRY"),
     "no pixel spacing": ({"PixelSpacing": None}, "E_GEOMETRY"),

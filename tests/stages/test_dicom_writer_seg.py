@@ -128,8 +128,8 @@ def _turned(
     steps = np.where(np.array(flips), -steps, steps)[:, order]
     voxels = labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips[::-1])]
     return header._replace(
-        size=tuple(header.size[axis] for axis in order),
-        spacing=tuple(header.spacing[axis] for axis in order),
+        size=(header.size[order[0]], header.size[order[1]], header.size[order[2]]),
+        spacing=(header.spacing[order[0]], header.spacing[order[1]], header.spacing[order[2]]),
         origin=tuple(origin),
         direction=tuple(steps.ravel()),
     ), voxels.transpose([2 - axis for axis in order[::-1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,16 @@ def images(done: CompletedStage) -> list[Dataset]:
 
 
 def values(one: Dataset) -> NDArray[np.float64]:
-    return one.pixel_array.astype(float) * float(one.get("RescaleSlope", 1)) + float(one.get("RescaleIntercept", 0))
+    slope, intercept = float(one.get("RescaleSlope", 1)), float(one.get("RescaleIntercept", 0))
+    return np.asarray(one.pixel_array * slope + intercept)
 
 
 def places(one: Dataset) -> NDArray[np.float64]:
     """[row, column, xyz] in mm, from the object's own attributes."""
     row, column = np.array(one.ImageOrientationPatient[:3]), np.array(one.ImageOrientationPatient[3:])
     r, c = np.mgrid[0 : one.Rows, 0 : one.Columns]
-    return (
-        np.array(one.ImagePositionPatient, float)
-        + r[..., None] * float(one.PixelSpacing[0]) * column
-        + c[..., None] * float(one.PixelSpacing[1]) * row
-    )
+    along = r[..., None] * float(one.PixelSpacing[0]) * column + c[..., None] * float(one.PixelSpacing[1]) * row
+    return np.asarray(np.array(one.ImagePositionPatient, float) + along)
 
 
 def write(folder: Path, grid: Grid, voxels: NDArray[Any], element: str, instances: list[Dataset], **side: Any) -> None:
@@ -111,7 +110,9 @@ def _wave(grid: Grid) -> NDArray[np.float64]:
     return np.sin(np.arange(np.prod(grid.shape))).reshape(grid.shape)
 
 
-CODINGS = {  # name: element, values, largest error, signed
+CODINGS: dict[
+    str, tuple[str, Callable[[Grid], NDArray[Any]], float, int]
+] = {  # name: element, values, largest error, signed
     "unsigned bytes": ("MET_UCHAR", lambda g: _wave(g) * 120 + 125, 0.0, 0),
     "below zero": ("MET_SHORT", lambda g: _wave(g) * 30000, 0.0, 1),
     "unsigned": ("MET_USHORT", lambda g: (_wave(g) + 1) * 32000, 0.0, 0),
