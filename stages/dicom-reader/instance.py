@@ -188,14 +188,15 @@ def _grouped_planes(item: Item, frames: int) -> tuple[Plane, ...]:
     if len(shared) > 1:
         raise Refuse("E_FRAMES", f"{len(shared)} items of shared functional groups; 1 belongs there")
     common = shared[0] if shared else {}
+    outside = bool(raw(item, tags.RESCALE_SLOPE) or raw(item, tags.RESCALE_INTERCEPT))
     planes = []
     for number, groups in enumerate(per_frame, 1):
         try:
             macros = [_macro(groups, common, tag) for tag in (
                 tags.PLANE_POSITION_SEQUENCE, tags.PLANE_ORIENTATION_SEQUENCE, tags.PIXEL_MEASURES_SEQUENCE,
                 tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)]  # fmt: skip
-            if not macros[3] and (raw(item, tags.RESCALE_SLOPE) or raw(item, tags.RESCALE_INTERCEPT)):
-                raise Refuse("E_FRAMES", "rescale stands outside the functional groups; it is not known to be meant")
+            if outside and (not macros[3] or _rescale(macros[3][0]) != _rescale(item)):
+                raise Refuse("E_FRAMES", "rescale stands outside the functional groups, which do not say the same")
             planes.append(_plane(macros[0], macros[1], macros[2], macros[3] or ({},), number))
         except Refuse as refusal:
             raise Refuse(refusal.code, f"frame {number}: {refusal.reason}", refusal.about) from None

@@ -11,13 +11,21 @@ import clara_driver
 
 def arguments() -> Options:
     parser = argparse.ArgumentParser(prog="dicom-reader", description=__doc__)
-    parser.add_argument(
-        "--series", action="append", default=[], metavar="UID", help="read this series only; repeatable"
-    )
+    parser.add_argument("--series", action="append", default=[], metavar="UID", help="read only this; repeatable")
+    parser.add_argument("--modality", action="append", default=[], metavar="CODE", help="only these, as CT; repeatable")
+    parser.add_argument("--skip-refused", action="store_true", help="read the other series when one is refused")
     parser.add_argument("--jobs", type=int, default=processors(), metavar="N", help="decoder processes")
     parser.add_argument("--max-gib", type=float, default=MAX_BYTES / (1 << 30), metavar="G", help="largest volume")
     given = parser.parse_args()
-    return Options(chosen=tuple(given.series), jobs=given.jobs, max_bytes=int(given.max_gib * (1 << 30)))
+    if not 0 < given.max_gib < 1 << 20 or given.jobs < 1:
+        parser.error("--max-gib and --jobs must be above zero")
+    return Options(
+        chosen=tuple(given.series),
+        modalities=tuple(given.modality),
+        skip_refused=given.skip_refused,
+        jobs=given.jobs,
+        max_bytes=int(given.max_gib * (1 << 30)),
+    )
 
 
 def main() -> None:

@@ -34,11 +34,13 @@ class RefusedSeries(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`chosen` = series UIDs, empty = all; `jobs` = decoder processes; `max_bytes` = of one volume as float32."""
+    """What to read, and within which bounds. Empty = all."""
 
-    chosen: tuple[str, ...] = ()
-    jobs: int = field(default_factory=processors)
-    max_bytes: int = MAX_BYTES
+    chosen: tuple[str, ...] = ()  # series UIDs
+    modalities: tuple[str, ...] = ()  # as CT
+    skip_refused: bool = False  # read the other series when one is refused
+    jobs: int = field(default_factory=processors)  # decoder processes
+    max_bytes: int = MAX_BYTES  # of one volume, as float32
     hashed: bool = True  # False leaves the digest out of the sidecar
 
 
@@ -54,9 +56,9 @@ def read(
         found = scan(list(folders))
     except Refuse as refusal:
         raise RefusedSeries([Refused("", refusal)]) from None
-    series, refused, warnings = sort_out(found, options.chosen)
+    series, refused, warnings = sort_out(found, options.chosen, options.modalities)
     plans = _plans(series, refused, options.max_bytes)
-    stopping = [entry for entry in refused if not entry.aside or entry.uid in options.chosen]
+    stopping = [entry for entry in refused if _stops(entry, options)]
     if stopping or not plans:
         for warn in warnings:
             say(str(warn))
@@ -65,6 +67,13 @@ def read(
     for warn in warnings:
         say(str(warn))
     return _write(plans, output, options, say, progress, warnings)
+
+
+def _stops(entry: Refused, options: Options) -> bool:
+    """A file of an unknown series stops every run: it may be the missing slice of any."""
+    if not entry.uid or entry.uid in options.chosen:
+        return True
+    return not (entry.aside or options.skip_refused)
 
 
 def _nothing(warnings: list[Warn]) -> Refused:

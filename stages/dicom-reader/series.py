@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import tags
 from instance import SECONDARY_CAPTURE, Instance, instance, is_localizer, not_an_image
 from refusal import Refuse, Warn, tail
 from scan import Found, Scan
+from values import text
 
 COMPARE_BLOCK = 1 << 20  # bytes
 T = TypeVar("T")
@@ -51,8 +53,10 @@ class Refused:
         return f"{self.refusal.code}{about}: {who}{self.refusal.reason}"
 
 
-def sort_out(found: Scan, chosen: Sequence[str]) -> tuple[list[Series], list[Refused], list[Warn]]:
-    """Series to read, series refused, warnings of the run. `chosen` = series UIDs to look at; empty = all."""
+def sort_out(
+    found: Scan, chosen: Sequence[str], modalities: Sequence[str]
+) -> tuple[list[Series], list[Refused], list[Warn]]:
+    """Series to read, series refused, warnings of the run. `chosen` = series UIDs; empty = all, of all modalities."""
     by_series, warnings = _by_series(found.objects), list(found.warnings)
     refused = [Refused(uid, why) for uid, list_ in found.broken.items() for why in list_ if not uid or _in(uid, chosen)]
     broken = {entry.uid for entry in refused}
@@ -61,6 +65,10 @@ def sort_out(found: Scan, chosen: Sequence[str]) -> tuple[list[Series], list[Ref
     for uid, objects in by_series.items():
         images, notes = _images(objects)
         if not _in(uid, chosen) or (images and uid in broken):
+            continue
+        modality = text(objects[0].item, tags.MODALITY)
+        if not _in(modality, modalities):
+            warnings.append(Warn("W_SERIES_SKIPPED", f"series {tail(uid)}: modality {modality} is not asked for"))
             continue
         if not images:
             warnings.append(Warn("W_NOT_IMAGE", f"series {tail(uid)} was skipped: {notes}"))
@@ -76,8 +84,8 @@ def sort_out(found: Scan, chosen: Sequence[str]) -> tuple[list[Series], list[Ref
     return series, refused, warnings
 
 
-def _in(uid: str, chosen: Sequence[str]) -> bool:
-    return not chosen or uid in chosen
+def _in(value: str, chosen: Sequence[str]) -> bool:
+    return not chosen or value in chosen
 
 
 def _by_series(objects: Iterable[Found]) -> dict[str, list[Found]]:

@@ -10,6 +10,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,16 @@ from dicom_cases import (
     write,
 )
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 from reader_checks import codes, load, read, refusal, share_right, sidecar
 
 from clara_driver import volume
@@ -264,7 +274,7 @@ def _mixed_storage() -> list[Dataset]:
     return slices
 
 
-STORAGES: dict[str, tuple[Callable[[], list[Dataset | bytes]], str]] = {
+STORAGES: dict[str, tuple[Callable[[], Any], str]] = {
     "8 bits": (lambda: list(_eight_bits("8 bits")), "MET_SHORT"),
     "32 bits": (lambda: list(_thirty_two_bits("32 bits")), "MET_SHORT"),
     "mixed": (lambda: list(_mixed_storage()), "MET_SHORT"),
@@ -281,6 +291,33 @@ STORAGES: dict[str, tuple[Callable[[], list[Dataset | bytes]], str]] = {
     ),
     "enhanced, RLE": (lambda: [compressed(enhanced("enhanced, RLE", series("x")), RLELossless)], "MET_SHORT"),
 }  # fmt: skip
+
+
+COMPRESSIONS = {
+    "RLE": RLELossless,
+    "JPEG 2000": JPEG2000Lossless,
+    "HTJ2K": HTJ2KLossless,
+    "JPEG-LS": JPEGLSLossless,
+    "JPEG": JPEGLosslessSV1,
+}
+
+
+def _signed(syntax: str, name: str, bits: int) -> list[Dataset]:
+    """Negative stored values, compressed. JPEG and RLE know no sign: there the bits above the stored ones are zero."""
+    slices = stack(name, N, intercept=0, BitsStored=bits, HighBit=bits - 1)
+    for ds in slices:
+        if syntax not in (JPEG2000Lossless, HTJ2KLossless):
+            ds.PixelData = (stored(ds).astype(int) & ((1 << bits) - 1)).astype("<u2").tobytes()
+    return [compressed(ds, syntax) for ds in slices]
+
+
+for words, transfer in COMPRESSIONS.items():
+    for bits in (16, 12):
+        name = f"{words} signed {bits}"
+        STORAGES[name] = (partial(_signed, transfer, name, bits), "MET_SHORT")
+for words, transfer in {"big endian": ExplicitVRBigEndian, "implicit": ImplicitVRLittleEndian}.items():
+    name = f"enhanced, {words}"
+    STORAGES[name] = (partial(lambda n, t: [encoded(enhanced(n, series("x")), t)], name, transfer), "MET_SHORT")
 
 
 def _swapped(slices: list[Dataset]) -> list[Dataset]:
@@ -350,6 +387,10 @@ def _root_rescale(ds: Dataset) -> None:
     ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
 
 
+def _outside(ds: Dataset) -> None:
+    ds.RescaleSlope, ds.RescaleIntercept = 2, -1024
+
+
 CONTRADICTIONS: dict[str, tuple[Callable[[Dataset], object], str]] = {
     "fewer groups": (lambda ds: ds.PerFrameFunctionalGroupsSequence.pop(), "E_FRAMES"),
     "more frames": (lambda ds: setattr(ds, "NumberOfFrames", N + 1), "E_FRAMES"),
@@ -366,6 +407,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Dataset], object], str]] = {
         _shared("PixelValueTransformationSequence", RescaleSlope=2, RescaleIntercept=0, RescaleType="HU"), "E_FRAMES",
     ),
     "rescale outside the groups": (_root_rescale, "E_FRAMES"),
+    "rescale outside against inside": (_outside, "E_FRAMES"),
     "pixels of one frame more": (lambda ds: setattr(ds, "PixelData", ds.PixelData + bytes(240)), "E_PIXEL_LENGTH"),
 }  # fmt: skip
 
@@ -458,7 +500,22 @@ def test_a_refused_series_stops_the_others_unless_one_is_chosen(tmp_path: Path) 
     path = the_volume(folder, "--series", uid("choose", "s"))
     assert share_right(path) == 1
     assert refusal(read(folder, "--series", uid("choose", "colour"))) == "E_COLOUR"
+    path = the_volume(folder, "--skip-refused")
+    assert share_right(path) == 1 and codes(path) == ["W_SERIES_SKIPPED"] * 2
     assert refusal(read(folder, "--series", "1.2.3")) == "E_NO_IMAGES"
+
+
+def test_only_one_modality(tmp_path: Path) -> None:
+    slices = [*series("kind"), *series("kind", series="mr", Modality="MR")[::2]]
+    path = the_volume(write(slices, tmp_path / "in"), "--modality", "CT")
+    assert share_right(path) == 1 and codes(path) == ["W_SERIES_SKIPPED"]
+
+
+def test_a_file_of_no_known_series_stops_every_run(tmp_path: Path) -> None:
+    files: list[Dataset | bytes] = [*series("stray"), encoded(image("stray", 9, axial(9)))[:200]]
+    folder = write(files, tmp_path / "in")
+    assert refusal(read(folder, "--skip-refused")) == "E_TRUNCATED"
+    assert refusal(read(folder, "--series", uid("stray", "s"))) == "E_TRUNCATED"
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
