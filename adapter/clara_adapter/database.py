@@ -8,9 +8,10 @@ measured elsewhere on the monotonic clock.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ class StoreError(ClaraError):
     """The state file cannot be used."""
 
 
+class Prepared:
+    """A statement turned into SQL once; running it costs SQLAlchemy nothing. For what happens with every instance."""
+
+    def __init__(self, engine: sql.Engine, statement: sql.Executable, columns: Sequence[str] | None = None) -> None:
+        compiled = statement.compile(engine, column_keys=columns)  # type: ignore[attr-defined]
+        self.text, self.names = str(compiled), tuple(compiled.positiontup)
+
+    def values(self, named: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(named[name] for name in self.names)
+
+
 class Database:
     """Connections and transactions on one SQLite file."""
 
@@ -39,13 +51,17 @@ class Database:
         self._engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
         sql.event.listen(self._engine, "connect", _set_up)
         sql.event.listen(self._engine, "begin", _begin)
+        self._direct: Any = None  # a connection for prepared statements, under the lock above
         try:
             self._make()
+            self._direct = self._engine.raw_connection()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
         self._engine.dispose()
 
     @contextmanager
@@ -54,13 +70,25 @@ class Database:
         with self._writing, _named(self.path), self._engine.begin() as connection:
             yield connection
 
+    def prepare(self, statement: sql.Executable, columns: Sequence[str] | None = None) -> Prepared:
+        return Prepared(self._engine, statement, columns)
+
+    def run(self, prepared: Prepared, values: Mapping[str, Any]) -> Any:
+        """The first row, if there is one. One statement is one transaction. Raises TryAgain."""
+        with self._writing, _named(self.path):
+            cursor = self._direct.driver_connection.execute(prepared.text, prepared.values(values))
+            try:
+                return cursor.fetchone()
+            finally:
+                cursor.close()
+
     def rows(self, statement: sql.Select[Any]) -> list[Any]:
         with _named(self.path), self._engine.connect() as connection:
             return list(connection.execution_options(clara_read=True).execute(statement))
 
-    def first(self, statement: sql.Select[Any], values: Mapping[str, Any] | None = None) -> Any:
+    def first(self, statement: sql.Select[Any]) -> Any:
         with _named(self.path), self._engine.connect() as connection:
-            return connection.execution_options(clara_read=True).execute(statement, values).first()
+            return connection.execution_options(clara_read=True).execute(statement).first()
 
     def _make(self) -> None:
         with self.change() as connection:
@@ -102,12 +130,17 @@ def _begin(connection: sql.Connection) -> None:
 def _named(path: Path) -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise TryAgain(f"{path}: {error.orig}; check the disk and its free space") from error
-    except IntegrityError:
+    except (IntegrityError, sqlite3.IntegrityError):
         raise
-    except DatabaseError as error:
-        raise StoreError(f"{path} cannot be used: {error.orig}; restore it, or name another spool") from error
+    except (OperationalError, sqlite3.OperationalError) as error:
+        raise TryAgain(f"{path}: {_words(error)}; check the disk and its free space") from error
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        raise StoreError(f"{path} cannot be used: {_words(error)}; restore it, or name another spool") from error
+
+
+def _words(error: Exception) -> str:
+    """What SQLite said, without what SQLAlchemy adds: the statement and its values."""
+    return str(getattr(error, "orig", error))
 
 
 def _flush_folder(folder: Path) -> None:

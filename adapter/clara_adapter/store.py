@@ -23,6 +23,7 @@ from clara_adapter.peer import Received
 from clara_adapter.states import DELIVERY, JOB, PAYLOAD, DeliveryState, PayloadState, Table
 
 CRASHES_HELD = 3
+YES: sql.ColumnElement[int] = sql.literal_column("1", sql.Integer)
 ROWID: sql.ColumnElement[int] = sql.literal_column("rowid", sql.Integer)  # the order in which rows were written
 
 
@@ -104,6 +105,9 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = Database(path)
+        columns = [column.name for column in schema.instance.c if column.name != "id"]
+        self._ask_known = self._db.prepare(_known())
+        self._add_instance = self._db.prepare(schema.instance.insert(), columns)
 
     def close(self) -> None:
         self._db.close()
@@ -113,7 +117,7 @@ class Store:
     def known(self, route: str, sop_instance: str, series: str) -> tuple[str | None, bool]:
         """The digest under which this route holds the instance already, and whether we made it or its series."""
         values = {"route": route, "sop_instance": sop_instance, "series": series}
-        digest, ours = self._db.first(KNOWN, values)
+        digest, ours = self._db.run(self._ask_known, values)
         return digest, bool(ours)
 
     def last_payload(self, route: str, called: str, study: str) -> Payload | None:
@@ -146,10 +150,12 @@ class Store:
             "size": received.size,
             "received": time.time(),
         }
+        if not conflict:
+            self._db.run(self._add_instance, row)
+            return
         with self._db.change() as change:
-            change.execute(ADD_INSTANCE, row)
-            if conflict:
-                self._move(change, schema.payload, PAYLOAD, payload.id, "conflict", conflict)
+            change.execute(schema.instance.insert(), row)
+            self._move(change, schema.payload, PAYLOAD, payload.id, "conflict", conflict)
 
     def set_aside(self, route: str, received: Received, reason: str) -> None:
         """Remember an object that is kept on disk but belongs to no payload; the newest of one UID stays."""
@@ -357,14 +363,9 @@ def _known() -> sql.Select[Any]:
     series: sql.BindParameter[str] = sql.bindparam("series")
     held, made = schema.instance, schema.result
     digest = sql.select(held.c.digest).where(held.c.route == route, held.c.sop_instance == instance)
-    same_instance = sql.exists().where(made.c.ours == 1, made.c.sop_instance == instance)
-    same_series = sql.exists().where(made.c.ours == 1, made.c.series == series)
+    same_instance = sql.exists().where(made.c.ours == YES, made.c.sop_instance == instance)
+    same_series = sql.exists().where(made.c.ours == YES, made.c.series == series)
     return sql.select(digest.scalar_subquery(), sql.or_(same_instance, same_series))
-
-
-# Asked and done for every instance: built once.
-KNOWN = _known()
-ADD_INSTANCE = schema.instance.insert()
 
 
 def _select(kind: Any, table: sql.Table) -> sql.Select[Any]:
