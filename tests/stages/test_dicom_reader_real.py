@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pydicom.data
@@ -99,6 +100,35 @@ def _decoded(path: Path) -> np.ndarray[Any, Any]:
     values = ds.pixel_array.astype(float) * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
     decoded: np.ndarray[Any, Any] = values[None].astype("f4")
     return decoded
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "JPEGLSNearLossless_08",
+        "JPEGLSNearLossless_16",
+        "JPEG2000",
+        "JPEG-lossy",
+        "JPGExtended",
+        "rtdose_rle",
+        "MR_small_RLE",
+    ],
+)
+def test_frames_decode_as_others_decode_them(name: str, insides: types.SimpleNamespace) -> None:
+    """Near-lossless, 8 and 12 bit lossy, 32 bit: stored values as pydicom (JPEG: imagecodecs) has them."""
+    ds = pydicom.dcmread(DATA / "test_files" / f"{name}.dcm")
+    frames = int(ds.get("NumberOfFrames", 1))
+    layout = {
+        "rows": ds.Rows, "columns": ds.Columns, "allocated": ds.BitsAllocated, "stored": ds.BitsStored,
+        "signed": ds.PixelRepresentation,
+    }  # fmt: skip
+    kind = f"<{'i' if ds.PixelRepresentation else 'u'}{ds.BitsAllocated // 8}"
+    parts = list(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=frames))
+    found = [insides.codecs_dicom.decode(part, str(ds.file_meta.TransferSyntaxUID), layout) for part in parts]
+    values = np.frombuffer(b"".join(found), kind).reshape(frames, ds.Rows, ds.Columns)
+    is_jpeg = str(ds.file_meta.TransferSyntaxUID) in insides.codecs_dicom.JPEG
+    other = imagecodecs.jpeg_decode(parts[0]) if is_jpeg else ds.pixel_array
+    assert np.array_equal(values, np.reshape(other, values.shape))
 
 
 # ---------------------------------------------------------------- mutated files
