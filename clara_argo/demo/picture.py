@@ -107,11 +107,15 @@ def _scaled(pixels: Pixels, aspect: float) -> Image.Image:
 def _mark(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], name: str, marks: str) -> None:
     x, y, width, height = box
     font = ImageFont.load_default(14)
-    pen.text((x + 6, y + 4), name, SOFT, font=font)
-    pen.text((x + 6, y + height // 2), marks[0], INK, font=font)
-    pen.text((x + width - 16, y + height // 2), marks[1], INK, font=font)
-    pen.text((x + width // 2, y + 4), marks[2], INK, font=font)
-    pen.text((x + width // 2, y + height - 20), marks[3], INK, font=font)
+
+    def write(left: int, top: int, text: str, ink: tuple[int, int, int]) -> None:
+        pen.text((x + left, y + top), text, ink, font=font, stroke_width=2, stroke_fill=BACK)
+
+    write(6, 4, name, SOFT)
+    write(6, height // 2, marks[0], INK)
+    write(width - 16, height // 2, marks[1], INK)
+    write(width // 2, 4, marks[2], INK)
+    write(width // 2, height - 20, marks[3], INK)
 
 
 def _legend(pen: ImageDraw.ImageDraw, left: int, segments: list[dict[str, Any]]) -> None:
