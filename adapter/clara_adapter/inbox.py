@@ -139,7 +139,8 @@ class Inbox:
     def _keep(self, key: Key, received: Received, identity: Identity, *, keep: bool) -> None:
         payload, conflict = self._payload_for(key, identity)
         folder = self._spool.input(payload.id)
-        self._spool.make_folder(folder)
+        if key not in self._windows:
+            self._spool.make_folder(folder)
         target = folder / file_name(received.sop_instance)
         place(received.path, target, keep=keep)
         here("instance-placed")

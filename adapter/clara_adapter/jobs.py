@@ -72,7 +72,7 @@ class Jobs:
             if self.step():
                 wait = POLL_FIRST
             following = self._inbox.next_due()
-            limits = [wait if self._store.unfinished_jobs() else None, following]
+            limits = [wait if self._store.unfinished_jobs() else None, following if following != 0 else wait]
             self._inbox.changed.wait(min((limit for limit in limits if limit is not None), default=None))
             wait = min(wait * 1.5, POLL_MOST)
 
@@ -84,8 +84,9 @@ class Jobs:
         """Whether anything moved."""
         moved = False
         for payload in self._inbox.due():
-            self._seal(payload)
-            moved = True
+            if self._may_try(payload.id):
+                self._seal(payload)
+                moved = True
         for job in self._store.unfinished_jobs():
             if self._stopping.is_set():
                 return moved
@@ -101,7 +102,13 @@ class Jobs:
             digest = self._graphs[name].digest
             key = job_id(payload.id, digest)
             jobs.setdefault(key, NewJob(key, name, digest))
-        if self._inbox.seal(payload, list(jobs.values())):
+        try:
+            sealed = self._inbox.seal(payload, list(jobs.values()))
+        except (OSError, TryAgain) as error:  # a full disk; other studies and jobs go on
+            self._pause(payload.id, error)
+            return
+        self._pauses.pop(payload.id, None)
+        if sealed:
             log.info("payload %s is complete; jobs: %s", payload.id, ", ".join(jobs) or "none")
 
     # -- jobs ---------------------------------------------------------------------------------------------------
@@ -225,12 +232,13 @@ class Jobs:
 
     # -- pauses -------------------------------------------------------------------------------------------------
 
-    def _may_try(self, job: str) -> bool:
-        pause = self._pauses.get(job)
+    def _may_try(self, what: str) -> bool:
+        """`what` is the id of a job or payload."""
+        pause = self._pauses.get(what)
         return pause is None or pause.until <= time.monotonic()
 
-    def _pause(self, job: str, error: Exception) -> None:
-        old = self._pauses.get(job)
+    def _pause(self, what: str, error: Exception) -> None:
+        old = self._pauses.get(what)
         seconds = min(old.seconds * 2, PAUSE_MOST) if old else PAUSE_FIRST
-        self._pauses[job] = Pause(time.monotonic() + seconds, seconds)
-        log.warning("job %s has to wait %g s: %s", job, seconds, error)
+        self._pauses[what] = Pause(time.monotonic() + seconds, seconds)
+        log.warning("%s has to wait %g s: %s", what, seconds, error)

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from clara_adapter.peer import UNKNOWN_CALLED, UNKNOWN_CALLING, Peer, Refusal
 from clara_argo.model.route import Configuration, Route, Source
@@ -20,35 +21,46 @@ RESOLVE_AGAIN_SECONDS = 60.0
 
 
 class Addresses:
-    """The addresses of host names, asked for once a minute at most."""
+    """The addresses of host names: asked for at the start, and again in the background when they are a minute old."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[str, tuple[float, frozenset[str]]] = {}
+        self._known: dict[str, frozenset[str]] = {}
+        self._asked: dict[str, float] = {}
         self._lock = threading.Lock()
 
+    def learn(self, host: str) -> None:
+        """Ask now, unless it is an address itself."""
+        if host and not _is_address(host):
+            with self._lock:
+                self._asked[host] = self._clock()
+            self._resolve(host)
+
     def has(self, host: str, address: str) -> bool:
-        """Whether `host`, a name or an address, is at `address`."""
+        """Whether `host`, a name or an address, is at `address`. Returns at once."""
         plain = _plain(address)
         if _plain(host) == plain:
             return True
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return plain in self._resolve(host)
-        return False
+        if _is_address(host):
+            return False
+        self._refresh(host)
+        return plain in self._known.get(host, frozenset())
 
-    def _resolve(self, host: str) -> frozenset[str]:
+    def _refresh(self, host: str) -> None:
         with self._lock:
-            at, found = self._known.get(host, (-RESOLVE_AGAIN_SECONDS, frozenset()))
-            if self._clock() - at < RESOLVE_AGAIN_SECONDS:
-                return found
-            try:
-                found = frozenset(_plain(str(entry[4][0])) for entry in socket.getaddrinfo(host, None))
-            except OSError as error:
-                log.warning("host name %r cannot be resolved: %s; nobody is let in by it", host, error)
-            self._known[host] = (self._clock(), found)
-            return found
+            if self._clock() - self._asked.get(host, -RESOLVE_AGAIN_SECONDS) < RESOLVE_AGAIN_SECONDS:
+                return
+            self._asked[host] = self._clock()
+        threading.Thread(target=self._resolve, args=(host,), name="clara-resolve", daemon=True).start()
+
+    def _resolve(self, host: str) -> None:
+        """What was known stays when the name cannot be resolved now."""
+        try:
+            found = frozenset(_plain(str(entry[4][0])) for entry in socket.getaddrinfo(host, None))
+        except OSError as error:
+            log.warning("host name %r of a source cannot be resolved: %s", host, error)
+            return
+        self._known[host] = found
 
 
 class Routing:
@@ -58,6 +70,8 @@ class Routing:
         self._routes = configuration.routes
         self._sources = {source.name: source for source in configuration.sources}
         self._addresses = Addresses()
+        for source in configuration.sources:
+            self._addresses.learn(source.host)
 
     def admit(self, peer: Peer) -> Refusal | None:
         """None = welcome. What is wrong first decides: the called title, then calling title and address."""
@@ -79,6 +93,16 @@ class Routing:
         return source.ae_title == peer.calling and (not source.host or self._addresses.has(source.host, peer.address))
 
 
+@lru_cache(maxsize=1024)
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
 def _plain(address: str) -> str:
     """An IPv4 address in IPv6 clothes is the IPv4 address."""
     try:

@@ -29,7 +29,7 @@ from clara_adapter.scp import Scp
 from clara_adapter.scu import Deadlines, Scu
 from clara_adapter.spool import Spool
 from clara_adapter.store import Store
-from clara_argo.errors import ClaraError, TryAgain
+from clara_argo.errors import ClaraError, TryAgain, UsageError
 from clara_argo.graph import Graph
 from clara_argo.model.route import Configuration
 from clara_argo.runners import Runner, points
@@ -61,6 +61,9 @@ class Adapter:
         home: Path | None = None,
         options: Options | None = None,
     ) -> None:
+        missing = {name for route in configuration.routes for name in route.workflows} - graphs.keys()
+        if missing:
+            raise UsageError(f"no graph for workflow {', '.join(sorted(missing))}, which a route names")
         self.configuration = configuration
         self.spool = Spool(home or Path(configuration.spool))
         self._runner, self._graphs = runner, graphs
@@ -173,6 +176,7 @@ class Adapter:
         """The edge of a thread: whatever goes wrong is said, and the work is tried again, more and more slowly."""
         pause = RESTART_PAUSE_FIRST
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 work()
             except ClaraError as error:
@@ -182,7 +186,8 @@ class Adapter:
             else:
                 return
             self._stopping.wait(pause)
-            pause = min(pause * 2, RESTART_PAUSE_MOST)
+            worked = time.monotonic() - began
+            pause = RESTART_PAUSE_FIRST if worked > 5 * RESTART_PAUSE_MOST else min(pause * 2, RESTART_PAUSE_MOST)
 
     def __enter__(self) -> Adapter:
         self.start()

@@ -145,7 +145,7 @@ def test_a_uid_of_64_characters_is_a_uid(room: Room) -> None:
 
 
 @pytest.mark.parametrize("command", [{"sop_instance": "1.2.3"}, {"sop_class": "1.2.840.10008.5.1.4.1.1.4"}])
-def test_a_data_set_that_is_not_what_the_command_says_is_refused(room: Room, command: dict[str, str]) -> None:
+def test_a_data_set_that_is_not_what_the_command_says_is_refused(room: Room, command: dict[str, Any]) -> None:
     assert room.put(Study().slice(1), **command) == 0xA900
 
 
