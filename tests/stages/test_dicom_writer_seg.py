@@ -135,6 +135,10 @@ def _turned(
     ), voxels.transpose([2 - axis for axis in order[::-1]])
 
 
+def _groups(seg: Dataset) -> list[Dataset]:
+    return list(seg.PerFrameFunctionalGroupsSequence)
+
+
 def test_who_what_and_from_where(tmp_path: Path) -> None:
     grid = Grid()
     instances = made.series(grid)
@@ -159,7 +163,11 @@ def test_who_what_and_from_where(tmp_path: Path) -> None:
         one.SOPInstanceUID for one in instances
     ]
     by_uid = {one.SOPInstanceUID: one for one in instances}
-    for group in seg.PerFrameFunctionalGroupsSequence:
+    places = sorted({float(one.PlanePositionSequence[0].ImagePositionPatient[2]) for one in _groups(seg)})
+    for group in _groups(seg):
+        segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        index = 1 + places.index(float(group.PlanePositionSequence[0].ImagePositionPatient[2]))
+        assert group.FrameContentSequence[0].DimensionIndexValues == [segment, index]
         source = group.DerivationImageSequence[0].SourceImageSequence[0]
         place = group.PlanePositionSequence[0].ImagePositionPatient
         assert place == by_uid[source.ReferencedSOPInstanceUID].ImagePositionPatient
