@@ -156,8 +156,6 @@ def describe(
     sidecar["geometry"] = {key: list(getattr(header, key)) for key in ("size", "spacing", "origin", "direction")}
     if "instances" in source:
         sidecar["instances"] = source["instances"]
-    if "digest" in source:
-        sidecar["source"] = {"digest": source["digest"]}
     sidecar["segments"] = [
         {**segment, "volume_ml": round(int(counts[segment["value"]]) * voxel_ml, 2)} for segment in table["segments"]
     ]

@@ -57,7 +57,7 @@ class OrganNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         folded = fold(image)
         coords = self.coords.expand(image.shape[0], -1, -1, -1, -1)
-        skips = [self.stem(torch.cat((folded, coords), 1).contiguous(memory_format=torch.channels_last_3d))]
+        skips = [self.stem(torch.cat((folded, coords), 1))]
         for down in self.down:
             skips.append(down(skips[-1]))
         features = skips.pop()

@@ -105,7 +105,9 @@ def loss_of(logits: Any, target: Any, weights: Any) -> Any:
     return F.cross_entropy(logits, target, weights) + 1 - dice
 
 
-def train(data: Path, steps: int, minutes: float, seed: int, out: Path, threads: int, save_every: int) -> None:
+def train(
+    data: Path, steps: int, minutes: float, seed: int, out: Path, threads: int, save_every: int, start: Path | None
+) -> None:
     """At most `steps` steps in at most `minutes`; the learning rate falls with whichever is further on."""
     import torch
     from net import OrganNet
@@ -114,6 +116,9 @@ def train(data: Path, steps: int, minutes: float, seed: int, out: Path, threads:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     patients, net, average = Patients(data), OrganNet().to(memory_format=torch.channels_last_3d), OrganNet()
+    if start is not None:
+        for module in (net, average):
+            module.load_state_dict(torch.load(start))
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-3)
     weights, losses, begin = torch.tensor(WEIGHTS), [], time.monotonic()
     for step in range(steps):
@@ -199,6 +204,7 @@ def main() -> None:
     two.add_argument("--steps", type=int, default=4000)
     two.add_argument("--minutes", type=float, default=1e6)
     two.add_argument("--seed", type=int, default=0)
+    two.add_argument("--start", type=Path, help="weights (.pt) to go on from")
     two.add_argument("--threads", type=int, default=1)
     two.add_argument("--save-every", type=int, default=500)
     two.add_argument("--out", type=Path, required=True)
@@ -206,7 +212,7 @@ def main() -> None:
     if args.command == "phantoms":
         make_phantoms(args.folder, args.seeds)
     else:
-        train(args.data, args.steps, args.minutes, args.seed, args.out, args.threads, args.save_every)
+        train(args.data, args.steps, args.minutes, args.seed, args.out, args.threads, args.save_every, args.start)
 
 
 if __name__ == "__main__":
