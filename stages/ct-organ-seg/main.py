@@ -6,6 +6,7 @@ Not for clinical use: the model has seen made-up patients only (training/MODEL.m
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import re
 from collections.abc import Sequence
@@ -105,11 +106,22 @@ def segment_file(
     labels[~np.isin(labels, [segment["value"] for segment in table["segments"]])] = 0
     found = preprocess.onto(labels, small.origin, grid)
     target = stage.output / path.relative_to(stage.input)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sidecar = describe(path, header, found, table, model.digest)
-    volume.write(target, header._replace(element="MET_UCHAR"), found.data, sidecar)
+    write(target, header._replace(element="MET_UCHAR"), found, describe(path, header, found, table, model.digest))
     stage.progress(10 * (number + 1), 10 * count)
     stage.log(f"{path.name}: {len(np.unique(found)) - 1} of {len(table['segments'])} organs found")
+
+
+def write(target: Path, header: volume.Header, labels: NDArray[np.uint8], sidecar: dict[str, Any]) -> None:
+    """A full disk may be tried again."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        volume.write(target, header, labels.data, sidecar)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise clara_driver.TemporaryFailure(
+                f"no space for {target.name} ({labels.nbytes >> 20} MiB); free some where the jobs are kept"
+            ) from None
+        raise
 
 
 def read_ct(path: Path) -> tuple[volume.Header, NDArray[Any]]:

@@ -60,7 +60,7 @@ def write(path: Path, hu: NDArray[Any], header: volume.Header, beside: dict[str,
 def sidecar(modality: str = "CT", kind: str = "image") -> dict[str, Any]:
     series = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "Modality": modality}
     instances = [{"SOPInstanceUID": f"1.2.3.{k}", "frame": None, "position": [0.0, 0.0, float(k)]} for k in range(3)]
-    return {"schema": 1, "kind": kind, "series": series, "instances": instances, "digest": "ab" * 32}
+    return {"schema": 1, "kind": kind, "series": series, "instances": instances}
 
 
 def labels_of(done: CompletedStage, name: str = "ct") -> NDArray[np.uint8]:
@@ -98,7 +98,6 @@ def test_result_describes_itself(straight: CompletedStage, patient: phantom.Phan
         "labels",
         *map(sidecar().get, ("series", "instances")),
     )
-    assert beside["source"] == {"digest": "ab" * 32}
     assert beside["geometry"]["size"] == list(header.size)
     assert beside["notice"].startswith("Not for clinical use")
     assert beside["algorithm"]["digest"] == hashlib.sha256((MODEL / "1" / "model.onnx").read_bytes()).hexdigest()
@@ -305,6 +304,18 @@ def test_empty_room_has_no_organs(tmp_path: Path) -> None:
     beside = volume.read_sidecar(done.output / "ct.mhd")
     assert beside is not None
     assert {segment["volume_ml"] for segment in beside["segments"]} == {0.0}
+
+
+def test_full_disk_may_be_tried_again(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("/dev/full is not here: no disk to fill")
+    write(tmp_path / "in" / "ct.mhd", AIR, CUBE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ct.raw").symlink_to(full)
+    done = run_stage("ct-organ-seg", input=tmp_path / "in", output=tmp_path / "out", env=ONE_THREAD)
+    assert done.code == 75, done.log
+    assert "no space for ct.mhd" in done.error
 
 
 # -- the model repository ----------------------------------------------------------------------------------------
