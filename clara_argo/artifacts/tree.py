@@ -39,19 +39,30 @@ def entries(folder: Path, *, follow: bool = False, skip: Callable[[str], bool] |
     open_ = [("", [_identity(folder)])]  # folders still to read, each with the identities of those above it
     while open_:
         prefix, above = open_.pop()
+        for name, is_folder in _here(folder, prefix, follow, skip):
+            found.append((name, is_folder))
+            if is_folder:
+                below = _identity(folder / name) if follow else (0, 0)  # without links there is no way back up
+                if follow and below in above:
+                    raise Unusable(f"{printable(name)} is a link to a folder above it; remove the link")
+                open_.append((name + "/", [*above, below] if follow else above))
+    return sorted(found, key=lambda entry: os.fsencode(entry[0]))
+
+
+def _here(folder: Path, prefix: str, follow: bool, skip: Callable[[str], bool] | None) -> list[tuple[str, bool]]:
+    """What lies directly in the folder `prefix` of `folder`."""
+    found = []
+    try:
         with os.scandir(folder / prefix) as here:
             for entry in here:
-                if skip is not None and skip(entry.name):
-                    continue
-                name = prefix + entry.name
-                is_folder = _is_folder(name, entry.stat(follow_symlinks=follow).st_mode)
-                found.append((name, is_folder))
-                if is_folder:
-                    below = _identity(folder / name) if follow else (0, 0)  # without links there is no way back up
-                    if follow and below in above:
-                        raise Unusable(f"{printable(name)} is a link to a folder above it; remove the link")
-                    open_.append((name + "/", [*above, below] if follow else above))
-    return sorted(found, key=lambda entry: os.fsencode(entry[0]))
+                if skip is None or not skip(entry.name):
+                    name = prefix + entry.name
+                    found.append((name, _is_folder(name, entry.stat(follow_symlinks=follow).st_mode)))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise Unusable(f"{printable(prefix)} lies too deep: paths would be too long; use fewer folders") from None
+    return found
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -150,16 +161,35 @@ def publish(into: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder or file, also where a stage took away its own permissions. Not there is no error."""
-    if folder.is_symlink() or folder.is_file():
+    """Remove a folder or file, also where a stage took away its own permissions. Not there is no error.
+
+    Folders are moved up before they are removed, so that no path gets too long and nothing recurses, however deep.
+    """
+    if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
-    if not folder.exists():
-        return
-    for root, _, _ in os.walk(folder):
-        if not os.access(root, os.W_OK | os.X_OK):
-            Path(root).chmod(0o700)
-    shutil.rmtree(folder)
+    prefix, moved, waiting = f".{secrets.token_hex(8)}.", 0, [folder]
+    while waiting:
+        here = waiting.pop()
+        _permit(here)
+        with os.scandir(here) as found:
+            for entry in list(found):
+                if not entry.is_dir(follow_symlinks=False):
+                    Path(entry.path).unlink()
+                    continue
+                below = Path(entry.path)
+                if here != folder:
+                    _permit(below)
+                    below, moved = below.rename(folder / f"{prefix}{moved}"), moved + 1
+                waiting.append(below)
+        if here != folder:
+            here.rmdir()
+    folder.rmdir()
+
+
+def _permit(folder: Path) -> None:
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        folder.chmod(0o700)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

@@ -34,7 +34,9 @@ def lines(folder: JobFolder, stages: list[str], going_on: Callable[[], bool]) ->
 def _new(path: Path, offsets: dict[Path, int], last: bool) -> Iterator[str]:
     """Complete lines that came since the last look; at the last look also one without an end."""
     try:
-        file = open(path, "rb")  # noqa: SIM115  closed below; not there yet is no error
+        if not path.is_file():  # not there yet, or a pipe that a stage put there: it would be waited for
+            return
+        file = open(path, "rb")  # noqa: SIM115  closed below
     except OSError:
         return
     with file:

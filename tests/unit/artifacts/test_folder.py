@@ -110,3 +110,36 @@ def test_names_from_a_disk_are_printed_safely() -> None:
     assert tree.printable("a\x1b[31m\n") == "'a\\x1b[31m\\n'"
     assert len(tree.printable("x" * 5000)) == 160
     tree.printable(os.fsdecode(b"\xff\xfe")).encode("utf-8")
+
+
+def deep(folder: Path, levels: int, name: str) -> None:
+    """A file below more folders than a path can name at once."""
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)  # noqa: PTH102  relative to a handle
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    os.close(here)
+
+
+def test_what_is_deeper_than_paths_can_say_is_refused_and_removed(tmp_path: Path) -> None:
+    deep(tmp_path / "deep", 1200, "d" * 20)
+    with pytest.raises(tree.Unusable, match="too deep"):
+        tree.digest(tmp_path / "deep")
+    tree.remove(tmp_path / "deep")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_it_is_it_can_be_removed(tmp_path: Path) -> None:
+    kept = folder(tmp_path / "kept", x="1")
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/link").symlink_to(kept)
+    (tmp_path / "a/b/c/file").touch()
+    (tmp_path / "a/b").chmod(0)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("a", "pipe", "not-there"):
+        tree.remove(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"] and (kept / "x").is_file()

@@ -228,3 +228,8 @@ def test_a_network_port_of_the_runner_is_not_the_stages(runner: LocalRunner, tmp
     assert job.state is JobState.SUCCEEDED
     handles = (runner.home / "jobs" / JOB / "one/output/fd").read_text().split()
     assert len(handles) <= 5 and {"0", "1", "2"} <= set(handles)  # and the output file, and the listing itself
+
+
+def test_logs_that_a_stage_made_a_pipe_are_not_waited_for(runner: LocalRunner, tmp_path: Path) -> None:
+    failed(runner, tmp_path, 'rm "$CLARA_LOGS/stdout.log"; mkfifo "$CLARA_LOGS/stdout.log"; echo why >&2; exit 1')
+    assert [line.text for line in runner.logs(JOB)] == ["why"]
