@@ -4,8 +4,7 @@
 
 All contenders run interleaved, in random order, in one run; the first round is dropped. `cat` copies the bytes of all
 files into one file: what any reader must at least do. The volumes are compared with the made one in the same run.
-`dicom-reader` is the read function: voxels, header and sidecar; `with digest` adds the SHA-256 of the voxels, which the
-stage writes into the sidecar (a second thread computes it; on two threads of one core that hides little of it).
+`dicom-reader` is the read function: voxels, header and sidecar.
 Memory is the peak of a process that reads the series, above what it holds after its imports, in volumes.
 """
 
@@ -98,11 +97,6 @@ def _slice(k: int, stored: np.ndarray[Any, Any]) -> Dataset:
 
 
 def ours(source: Path, output: Path) -> Path:
-    made: Path = reader.read([source], output, reader.Options(hashed=False))[0]
-    return made
-
-
-def with_digest(source: Path, output: Path) -> Path:
     made: Path = reader.read([source], output)[0]
     return made
 
@@ -120,7 +114,7 @@ def simpleitk(source: Path, output: Path) -> Path:
 
 
 CONTENDERS: dict[str, Callable[[Path, Path], Path | None]] = {
-    "cat": cat, "dicom-reader": ours, "  with digest": with_digest, "SimpleITK": simpleitk,
+    "cat": cat, "dicom-reader": ours, "SimpleITK": simpleitk,
 }  # fmt: skip
 
 

@@ -41,7 +41,6 @@ class Options:
     skip_refused: bool = False  # read the other series when one is refused
     jobs: int = field(default_factory=processors)  # decoder processes
     max_bytes: int = MAX_BYTES  # of one volume, as float32
-    hashed: bool = True  # False leaves the digest out of the sidecar
 
 
 def read(
@@ -110,7 +109,7 @@ def _write(
     written: list[Path] = []
     try:
         with Decoders(options.jobs) as decoders:
-            target = Target(output, options.hashed, decoders, step)
+            target = Target(output, decoders, step)
             for todo in plans:
                 written.append(_volume(todo, target, say, warnings))
     except BaseException:

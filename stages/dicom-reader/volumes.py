@@ -45,7 +45,6 @@ class Target:
     """Where volumes go, and what helps on the way; `progress` is called after each slice."""
 
     folder: Path
-    hashed: bool
     decoders: Decoders
     progress: Progress
 
@@ -67,33 +66,32 @@ def write(todo: Plan, target: Target, more: list[Warn]) -> Path:
     warnings = list(todo.warnings)
     element = ELEMENT_SHORT if fits_short(entry.plane for entry in todo.slices) else ELEMENT_FLOAT
     try:
-        digest = _stream(todo, path, element, target)
+        _stream(todo, path, element, target)
     except DoesNotFit:
         element = ELEMENT_FLOAT
-        digest = _stream(todo, path, element, target)
+        _stream(todo, path, element, target)
     if element == ELEMENT_FLOAT and any(rounds(entry.instance.layout, entry.plane) for entry in todo.slices):
         warnings.append(Warn("W_ROUNDED", "whole numbers above 16 777 216 are rounded to float32"))
-    volume.write_sidecar(path, _sidecar(todo, element, digest, warnings + more))
+    volume.write_sidecar(path, _sidecar(todo, element, warnings + more))
     grid = todo.grid
     header = volume.Header(grid.size, grid.spacing, grid.origin, grid.direction, element, path.stem + ".raw")
     volume.write_header(path, header)
     return path
 
 
-def _stream(todo: Plan, path: Path, element: str, target: Target) -> str:
-    """All slices through memory one by one; returns the SHA-256 of the voxels. Raises DoesNotFit, Refuse."""
+def _stream(todo: Plan, path: Path, element: str, target: Target) -> None:
+    """All slices through memory one by one. Raises DoesNotFit, Refuse."""
     compressed = _compressed(todo, target.decoders)
     biggest = max(entry.instance.layout.frame_bytes for entry in todo.slices)
-    with Sink(path.with_suffix(".raw"), biggest, target.hashed) as sink:
+    with Sink(path.with_suffix(".raw"), biggest) as sink:
         for entry in todo.slices:
-            values = _values(todo, entry, sink.room(), compressed)
+            values = _values(todo, entry, sink.room, compressed)
             if element == ELEMENT_SHORT:
                 slab = to_short(values, entry.instance.layout, entry.plane)
             else:
                 slab = to_float(values, entry.plane)
             sink.put(slab.data.cast("B"))
             target.progress()
-        return sink.digest()
 
 
 def _values(todo: Plan, entry: Slice, room: memoryview, compressed: Iterator[bytes]) -> Slab:
@@ -125,14 +123,14 @@ def _compressed(todo: Plan, decoders: Decoders) -> Iterator[bytes]:
     return decoders.decode(requests())
 
 
-def _sidecar(todo: Plan, element: str, digest: str, warnings: list[Warn]) -> dict[str, Any]:
+def _sidecar(todo: Plan, element: str, warnings: list[Warn]) -> dict[str, Any]:
     first, grid = todo.slices[0].instance, todo.grid
     described = {
         "SeriesInstanceUID": first.identity.series, "StudyInstanceUID": first.identity.study,
         "FrameOfReferenceUID": first.frame_of_reference, "SOPClassUID": first.identity.sop_class,
         "Modality": first.modality, **dict(first.described),
     }  # fmt: skip
-    sidecar = {
+    return {
         "schema": 1,
         "kind": "image",
         "series": {key: value for key, value in described.items() if value},
@@ -147,7 +145,6 @@ def _sidecar(todo: Plan, element: str, digest: str, warnings: list[Warn]) -> dic
         ],
         "warnings": [{"code": warn.code, "message": warn.message} for warn in warnings],
     }  # fmt: skip
-    return {**sidecar, "digest": digest} if digest else sidecar
 
 
 def _unit(entry: Slice) -> str:
