@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import clara_driver
+from clara_argo.errors import UsageError
 
 NAME = "clara-argo"
 
@@ -50,6 +51,8 @@ def driver_path(home: Path) -> Path:
     A stage must not be able to import what its container will not have; in a wheel, clara_driver lies in
     site-packages among everything else. The name depends on where clara_driver is, so the link never changes.
     """
+    if os.pathsep in str(home):
+        raise UsageError(f"{home}: a '{os.pathsep}' separates folders in PYTHONPATH; set CLARA_HOME to one without it")
     package = Path(clara_driver.__file__).resolve().parent
     folder = home / "lib" / hashlib.sha256(os.fsencode(package)).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,16 +5,17 @@ Commands are loaded when they are called: `clara --help` costs Python, click and
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import click
 
 from clara_argo import __version__
-from clara_argo.errors import ClaraError, Interrupted
+from clara_argo.errors import ClaraError, Interrupted, TryAgain, UsageError
 
 
 class Entry(NamedTuple):
@@ -67,24 +68,73 @@ class Main(click.Group):
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         extra["standalone_mode"] = False
+        _open_streams()
         try:
             code = super().main(args, prog_name, **extra)
         except ClaraError as error:
-            click.echo(f"clara: {error}", err=True)
-            sys.exit(error.exit_code)
+            talk(f"clara: {error}")
+            code = error.exit_code
         except click.UsageError as error:
             error.show()
-            sys.exit(64)
+            code = UsageError.exit_code
         except click.ClickException as error:
             error.show()
-            sys.exit(error.exit_code)
+            code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            click.echo("clara: interrupted", err=True)
-            sys.exit(Interrupted.exit_code)
-        except BrokenPipeError:  # the reader of our output went away: `clara jobs | head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.exit(0)
+            talk("clara: interrupted")
+            code = Interrupted.exit_code
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            talk(f"clara: {error.filename or 'output'}: {error.strerror}; make room and try again")
+            code = TryAgain.exit_code
+        _flush()
         sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The reader of our output may go away, `clara jobs | head -1`: no failure. (click would make it one.)"""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _nobody_reads(sys.stdout)
+            return 0
+        return code
+
+
+def talk(text: str) -> None:
+    """To stderr. What is done matters more than whether somebody listens: a pipe without reader is no failure."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _nobody_reads(sys.stderr)
+
+
+def _flush() -> None:
+    """What nobody takes any more must not become Python's complaint, and its exit code, at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _nobody_reads(stream)
+
+
+def _nobody_reads(stream: TextIO) -> None:
+    """What is still buffered, and what comes, goes nowhere: Python would complain when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def _open_streams() -> None:
+    """A caller may have closed them (`>&-`); files opened later must not take their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clara_argo.cli import talk
+
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
-    from clara_argo.model.job import Payload
+    from clara_argo.model.job import Job, Payload
     from clara_argo.runners.local import LocalRunner
 
 FORMAT = click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", help="What to print.")
@@ -55,6 +57,7 @@ def run(
     """
     from clara_argo import project
     from clara_argo.errors import NotFound
+    from clara_argo.model.job import JobState
     from clara_argo.runners.local import LocalRunner
 
     if not file.is_file():
@@ -63,11 +66,17 @@ def run(
     _check_output(output, payload.folder, resume)
     graph = project.graph(file, name=workflow)
     for finding in graph.findings:
-        click.echo(str(finding), err=True)
+        talk(str(finding))
     _on_signals()
     with LocalRunner(jobs=jobs) as runner:
-        job = _start(runner, graph, payload, output, name, resume)
-        _finish(runner, job, output, form, _again(file, source, output, workflow, job))
+        job, earlier = _start(runner, graph, payload, output, name, resume)
+        again = _again(file, source, output, workflow, job)
+        if form == "text":
+            talk(f"job {job}")
+        ended = _watch(runner, job, again)
+        if ended.state is JobState.SUCCEEDED:
+            _deliver(runner, job, output, earlier)
+    _report(ended, output, form, again)
 
 
 def _again(file: Path, source: Path, output: Path, workflow: str | None, job: str) -> str:
@@ -110,27 +119,36 @@ def _filled(output: Path) -> bool:
 
 
 def _on_signals() -> None:
-    """To be asked to end is the same as Ctrl-C."""
+    """To be asked to end is the same as Ctrl-C; once is enough. Under `nohup` the end of the terminal is no reason."""
+    asked = False
 
     def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
 
 
-def _start(runner: LocalRunner, graph: Graph, payload: Payload, output: Path, name: str | None, resume: bool) -> str:
-    """Returns the job's id."""
+def _start(
+    runner: LocalRunner, graph: Graph, payload: Payload, output: Path, name: str | None, resume: bool
+) -> tuple[str, str]:
+    """Returns the job's id, and the digest of its earlier result when that fills `output`."""
     import uuid
 
+    from clara_argo.artifacts import tree
     from clara_argo.errors import NotFound, UsageError
 
     if resume:
         job = find(runner, name) if name else _last(runner, graph, payload)
         if _filled(output) and not runner.delivered(job, output):
             raise UsageError(f"{output} {FILLED}")
+        earlier = tree.digest(output) if _filled(output) else ""
         runner.resume(graph, job, payload)
-        return job
+        return job, earlier
     job = uuid.uuid4().hex if name is None else name.replace("-", "").lower()
     if name is not None:
         from clara_argo.model.job import JOB_ID
@@ -144,7 +162,7 @@ def _start(runner: LocalRunner, graph: Graph, payload: Payload, output: Path, na
         if known is not None and known.state.ended:
             raise UsageError(f"job {job} exists ({known.state}); add --resume to go on with it, or leave --job out")
     runner.submit(graph, job, payload)
-    return job
+    return job, ""
 
 
 def _last(runner: LocalRunner, graph: Graph, payload: Payload) -> str:
@@ -159,31 +177,65 @@ def _last(runner: LocalRunner, graph: Graph, payload: Payload) -> str:
     )
 
 
-def _finish(runner: LocalRunner, job: str, output: Path, form: str, again: str) -> None:
-    from clara_argo.errors import Interrupted, JobFailed
-    from clara_argo.model.job import JobState
+def _watch(runner: LocalRunner, job: str, again: str) -> Job:
+    """Show the job until it has ended. Ctrl-C ends it; a second one does not wait for that."""
+    from clara_argo.errors import Interrupted
     from clara_argo.runners import display
 
     try:
-        if form == "text":
-            click.echo(f"job {job}", err=True)
-        ended = display.follow(runner, job, sys.stderr)
+        return display.follow(runner, job, sys.stderr)
     except KeyboardInterrupt:
-        click.echo("ending the stages", err=True)
+        stopped = Interrupted(f"job {job} stopped; go on with: {again}")
+    try:
+        talk("ending the stages")
         runner.stop(job)
-        raise Interrupted(f"job {job} stopped; go on with: {again}") from None
-    if ended.state is JobState.SUCCEEDED and not (_filled(output) and runner.delivered(job, output)):
+    except KeyboardInterrupt:
+        raise stopped from None
+    raise stopped
+
+
+def _deliver(runner: LocalRunner, job: str, output: Path, earlier: str) -> None:
+    """Put the result into `output`. A result of the same job that was there before makes room, if it is unchanged."""
+    from clara_argo.artifacts import tree
+
+    if not _filled(output):
         runner.result(job, output)
-    if form == "json":
-        click.echo(json.dumps(ended.to_json(), indent=1))
+        return
+    if runner.delivered(job, output):
+        return
+    if not earlier or tree.digest(output) != earlier:
+        from clara_argo.errors import UsageError
+
+        raise UsageError(f"{output} {FILLED}; the job is done and keeps its result")
+    new = output.with_name(f".{output.name[:100]}.{job[:SHORT]}.new")
+    tree.remove(new)  # of a run that was killed before it could
+    runner.result(job, new)
+    tree.remove(output)
+    tree.move(new, output)
+
+
+def _report(ended: Job, output: Path, form: str, again: str) -> None:
+    from clara_argo.errors import Interrupted, JobFailed
+    from clara_argo.model.job import JobState
+
+    job = ended.id
+    text = json.dumps(ended.to_json(), indent=1) if form == "json" else ""
+    if ended.state is JobState.SUCCEEDED:
+        click.echo(text or f"result in {output}")
+        return
+    if text:
+        _print(text)
     if ended.state is JobState.STOPPED:
         raise Interrupted(f"job {job} was stopped; go on with: {again}")
-    if ended.state is JobState.FAILED:
-        raise JobFailed(
-            f"job {job} failed: {ended.message}\n  what it wrote: clara logs {job[:SHORT]}\n  again: {again}"
-        )
-    if form == "text":
-        click.echo(f"result in {output}")
+    raise JobFailed(f"job {job} failed: {ended.message}\n  what it wrote: clara logs {job[:SHORT]}\n  again: {again}")
+
+
+def _print(text: str) -> None:
+    """On stdout; that nobody reads it does not make a failed job a success."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        return
 
 
 def find(runner: LocalRunner, prefix: str) -> str:

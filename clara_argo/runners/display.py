@@ -33,6 +33,7 @@ class Display:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._drawn = 0
+        self._deaf = False
         self._before: Job | None = None
 
     def show(self, job: Job) -> None:
@@ -45,8 +46,7 @@ class Display:
         size = shutil.get_terminal_size()
         rows = list(bars(job, _now(), size.columns - 1, colour=True))[-max(1, size.lines - 1) :]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        self._stream.write(up + "".join(f"\x1b[2K{row}\n" for row in rows))
-        self._stream.flush()
+        self._write(up + "".join(f"\x1b[2K{row}\n" for row in rows))
         self._drawn = len(rows)
 
     def _tell(self, job: Job) -> None:
@@ -56,8 +56,17 @@ class Display:
             if old is None or (old.state, old.attempt, old.message) != (run.state, run.attempt, run.message):
                 text = sentence(run)
                 if text:
-                    self._stream.write(text + "\n")
-                    self._stream.flush()
+                    self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        """A terminal or pipe that went away must not end the job that it shows."""
+        if self._deaf:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._deaf = True
 
 
 def follow(runner: Runner, job: str, stream: TextIO) -> Job:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +119,87 @@ def test_resume_takes_the_last_job_of_workflow_and_input(place: Place) -> None:
     (place.root / "mr/image").write_text("other")
     other = place.clara("run", "workflow.yaml", "--input", "mr", "--output", "mr-out", "--resume")
     assert other.returncode == 6 and "pair" in other.stderr
+
+
+def test_a_result_that_changed_takes_the_place_of_the_earlier_one(place: Place) -> None:
+    assert place.run("--job", JOB).returncode == 0
+    (place.root / "ct/image").write_text("other voxels")
+    assert place.run("--job", JOB, "--resume").returncode == 0
+    assert (place.root / "out/image").read_text() == "other voxels"
+    (place.root / "out/image").write_text("somebody worked on it")
+    assert place.run("--job", JOB, "--resume").returncode == 64
+    assert (place.root / "out/image").read_text() == "somebody worked on it"
+    assert sorted(path.name for path in place.root.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("home", ["workflow.yaml/x", "a:b"])
+def test_a_home_that_cannot_be(place: Place, home: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "clara_argo", "run", "workflow.yaml", "--input", "ct", "--output", "out"],
+        cwd=place.root, env=place.environment | {"CLARA_HOME": home}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 64 and "CLARA_HOME" in done.stderr and "Traceback" not in done.stderr
+
+
+def started(place: Place, script: str, *words: str, **values: Any) -> subprocess.Popen[bytes]:
+    (place.root / "stages/one/run.sh").write_text(script)
+    command = [sys.executable, "-m", "clara_argo", "run", "workflow.yaml", "--input", "ct", "--output", "out", *words]
+    return subprocess.Popen(command, cwd=place.root, env=place.environment, **values)
+
+
+WAITING = 'touch "$CLARA_OUTPUT/../../../started"; while [ ! -e "$CLARA_INPUT/go" ]; do sleep 0.1; done\n'
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} does not come")
+
+
+def test_a_reader_that_goes_away_does_not_end_the_job(place: Place) -> None:
+    ours, theirs = os.pipe()
+    process = started(place, WAITING + SCRIPT, "--job", JOB, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    wait_for(place.root / "home/jobs" / JOB / "started")
+    os.close(ours)
+    (place.root / "ct/go").touch()
+    assert process.wait(timeout=60) == 0
+    assert (place.root / "out/image").read_text() == "voxels"
+    (place.root / "ct/image").write_text("bad")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = started(place, SCRIPT, "--job", JOB, "--resume", "-o", "json", stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    assert process.wait(timeout=60) == 4
+
+
+def test_closed_and_full_outputs(place: Place) -> None:
+    shell = f"{sys.executable} -m clara_argo"
+    run = f"{shell} run workflow.yaml --input ct --output"
+    for line, code in (
+        (f"{run} o1 <&- >&- 2>&-", 0), (f"{run} o2 2>/dev/full", 0), (f"{run} o3 -o json >/dev/full", 75),
+        (f"{shell} jobs >&-", 0), (f"{shell} jobs >/dev/full", 75),
+        (f"{{ sleep 1; {shell} jobs; echo $? >code; }} | true; exit $(cat code)", 0),
+    ):  # fmt: skip
+        done = subprocess.run(["sh", "-c", line], cwd=place.root, env=place.environment, stderr=subprocess.PIPE)  # noqa: PLW1510
+        assert (done.returncode, b"Traceback" in done.stderr) == (code, False), (line, done)
+    assert all((place.root / name / "image").is_file() for name in ("o1", "o2", "o3"))
+
+
+def test_nohup_and_the_second_request_to_end(place: Place) -> None:
+    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    process = started(place, WAITING + SCRIPT, "--job", JOB, stderr=subprocess.PIPE, preexec_fn=ignore)
+    wait_for(place.root / "home/jobs" / JOB / "started")
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and f"--job {JOB} --resume".encode() in said
+    assert place.clara("describe", JOB).stdout.count("stopped") == 3
 
 
 def test_what_cannot_be(place: Place) -> None:
