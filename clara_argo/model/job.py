@@ -89,7 +89,5 @@ class Job:
             raise ValueError(f"job has schema {data['schema']}, this program reads {SCHEMA}")
         values = {key: value for key, value in data.items() if key != "schema"}
         values["state"] = JobState(values["state"])
-        values["stages"] = tuple(
-            StageRun(**{**run, "state": StageState(run["state"])}) for run in values["stages"]
-        )
+        values["stages"] = tuple(StageRun(**{**run, "state": StageState(run["state"])}) for run in values["stages"])
         return cls(**values)
