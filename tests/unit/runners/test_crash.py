@@ -59,6 +59,12 @@ sleep 600 &
 """
 
 
+def _listen() -> None:
+    """The signals as a person's shell leaves them, also when the tests themselves run under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Place:
     def __init__(self, root: Path) -> None:
         self.root, self.home = root, root / "home"
@@ -85,6 +91,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_listen,
             text=True,
         )
         self.processes.append(process)
