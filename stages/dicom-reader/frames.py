@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
-from codecs_dicom import SYNTAXES
+from codecs_dicom import RLE, SYNTAXES
 from elements import UNDEFINED
 from instance import Instance
 from part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -131,6 +131,9 @@ def _encapsulated(instance: Instance) -> tuple[tuple[tuple[int, int], ...], ...]
     if frames == 1:
         if not fragments:
             raise Refuse("E_PIXEL_LENGTH", "the pixel data hold no fragment; send it again")
+        begun = max(len(set(_offsets(instance, table))), _begun(instance, fragments))
+        if begun > 1:
+            raise Refuse("E_FRAMES", f"1 frame, but compressed pixels of {begun}: they contradict")
         return (tuple(fragments),)
     if len(fragments) == frames:
         return tuple((fragment,) for fragment in fragments)
@@ -141,6 +144,17 @@ def _encapsulated(instance: Instance) -> tuple[tuple[tuple[int, int], ...], ...]
         raise Refuse("E_FRAMES", reason)
     indices = [*(starts.index(begin) for begin in begins), len(fragments)]
     return tuple(tuple(fragments[a:b]) for a, b in pairwise(indices))
+
+
+def _begun(instance: Instance, fragments: list[tuple[int, int]]) -> int:
+    """How many frames begin in these fragments: each one of RLE (PS3.5 A.4.2), each with the start of a codestream."""
+    if instance.file.syntax == RLE:
+        return len(fragments)
+    begun = 0
+    with open(instance.file.path, "rb", buffering=0) as source:
+        for offset, length in fragments if len(fragments) > 1 else ():
+            begun += os.pread(source.fileno(), min(length, 3), offset) in (b"\xff\xd8\xff", b"\xff\x4f\xff")
+    return begun
 
 
 def _offsets(instance: Instance, table: bytes) -> tuple[int, ...]:

@@ -624,6 +624,12 @@ def _broken_frames() -> dict[str, tuple[Dataset | bytes, str]]:
     unknown = copy.deepcopy(good)
     unknown.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.103"
     lie = patched(encoded(image("frame", 0, axial(0))), 0x00020010, RLELossless.encode())
+    two_frames, table = copy.deepcopy(good), copy.deepcopy(good)
+    two_frames.PixelData = pydicom.encaps.encapsulate([fragment, fragment], has_bot=False)
+    table.PixelData = pydicom.encaps.encapsulate([fragment, b"\0\0" + fragment])
+    rle = compressed(image("frame", 0, axial(0)), RLELossless)
+    run = pydicom.encaps.get_frame(rle.PixelData, 0, number_of_frames=1)
+    rle.PixelData = pydicom.encaps.encapsulate([run, run], has_bot=False)
     no_fragment = copy.deepcopy(good)
     no_fragment.PixelData = struct.pack("<HHIHHI", 0xFFFE, 0xE000, 0, 0xFFFE, 0xE0DD, 0)
     return {
@@ -632,6 +638,9 @@ def _broken_frames() -> dict[str, tuple[Dataset | bytes, str]]:
         "wrong size": (wrong_size, "E_DECODE"),
         "video": (unknown, "E_TRANSFER_SYNTAX"),
         "no fragment": (no_fragment, "E_PIXEL_LENGTH"),
+        "two frames in one": (two_frames, "E_FRAMES"),
+        "two frames in the table": (table, "E_FRAMES"),
+        "two frames of RLE": (rle, "E_FRAMES"),
         "not compressed": (lie, "E_UNREADABLE"),
     }
 
