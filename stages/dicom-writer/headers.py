@@ -101,7 +101,7 @@ def _instance(path: Path) -> Instance | None:
             uid=one["SOPInstanceUID"],
             series=one["SeriesInstanceUID"],
             study=one["StudyInstanceUID"],
-            patient=(line(header, "PatientName"), one["PatientID"], one["PatientBirthDate"]),
+            patient=(line(header, "PatientName"), "\\".join(says.get("PatientID", ())), one["PatientBirthDate"]),
             frame_of_reference=one["FrameOfReferenceUID"],
             rows=int(one["Rows"] or 0),
             columns=int(one["Columns"] or 0),

@@ -118,6 +118,14 @@ def test_images_of_two_patients_or_studies(keyword: str, tmp_path: Path) -> None
     refused(tmp_path, "E_PATIENT")
 
 
+def test_identifiers_that_differ_behind_a_backslash_are_two_patients(tmp_path: Path) -> None:
+    instances = made.series(GRID)
+    for k, instance in enumerate(instances):
+        instance.PatientID = ["A", "B" if k else "C"]
+    prepare(tmp_path, instances)
+    refused(tmp_path, "E_PATIENT")
+
+
 def test_the_sidecar_speaks_of_another_study(tmp_path: Path) -> None:
     prepare(tmp_path, made.series(GRID))
     edit(tmp_path, lambda side: side["series"].update(StudyInstanceUID="1.2.3"))
