@@ -76,7 +76,9 @@ class _Resolver:
     def __init__(self, workflow: Workflow, stages: Mapping[str, StageSpec], findings: Findings) -> None:
         self.workflow, self.stages, self.findings = workflow, stages, findings
         if len(workflow.steps) > MAX_STEPS:
-            findings.error("too-many-stages", f"the workflow has more than {MAX_STEPS} stages", workflow.name)
+            findings.error(
+                "too-many-stages", f"the workflow has more than {MAX_STEPS} stages", workflow.name, "split it"
+            )
             findings.check()
         self._workflow_names()
         self.steps = self._unique_steps()
@@ -90,7 +92,9 @@ class _Resolver:
     def nodes(self) -> tuple[Node, ...]:
         """In running order: after what each one needs, else as in the file."""
         if not self.steps:
-            self.findings.error("no-stages", "the workflow has no stages", self.workflow.name)
+            self.findings.error(
+                "no-stages", "the workflow has no stages", self.workflow.name, "add stages: [dicom-reader, …]"
+            )
         edges = {name: (*self.waits[name], *(i for i in self.inputs[name] if i)) for name in self.steps}
         components = _components(edges)
         self._cycles(components, edges)
@@ -207,7 +211,7 @@ class _Resolver:
 
     def _known(self, what: str, words: Mapping[str, object]) -> str:
         few = ", ".join(map(short, islice(words, 8)))
-        return f"{what} here: {few}{', …' if len(words) > 8 else ''}" if words else ""
+        return f"{what} here: {few}{', …' if len(words) > 8 else ''}" if words else "add a stage"
 
     def _folder(self, folder: str) -> tuple[str, str]:
         """`A/output` -> (A, output); ("", "") and a finding when it is no folder of the workflow."""
@@ -248,7 +252,8 @@ class _Resolver:
                 found.update(dict.fromkeys(inputs[stage]))
         if len(found) > MAX_INPUTS:
             step = self.steps[name]
-            self.findings.error("too-many-inputs", f"{short(name)} reads more than {MAX_INPUTS} folders", step.reads[0])
+            message = f"{short(name)} reads more than {MAX_INPUTS} folders"
+            self.findings.error("too-many-inputs", message, step.reads[0], "join some of them in a stage before it")
         return tuple(found)[:MAX_INPUTS] if folders else (PAYLOAD,)
 
     # data and order
@@ -299,7 +304,7 @@ class _Resolver:
         for name, spec in self.specs.items():
             if name not in used and not spec.publish:
                 message = f"nobody reads the output of stage {short(name)} or waits for it"
-                self.findings.notice("unused", message, self.steps[name].stage)
+                self.findings.notice("unused", message, self.steps[name].stage, "remove it, or make it a result")
 
 
 def _components(edges: Edges) -> list[tuple[str, ...]]:

@@ -1,9 +1,11 @@
 """A graph as people see it: a tree on a terminal, Mermaid, DOT, JSON. Pure: Graph in, text out.
 
-Names of a Graph are letters, digits, `-` and `_`, so nothing has to be escaped.
+Names of a Graph are letters, digits, `-` and `_`, so they need no escapes; arguments may hold anything.
 """
 
 from __future__ import annotations
+
+import shlex
 
 from clara_argo.graph import PAYLOAD, Graph, Node
 
@@ -40,8 +42,14 @@ def _notes(graph: Graph, node: Node) -> str:
     """What the lines of the tree do not show: other waits, arguments, being the result."""
     waits = [name for name in node.waits_for if name not in node.inputs]
     notes = f"  after {', '.join(waits)}" if waits else ""
-    notes += f"  [{' '.join(node.step.args)}]" if node.step.args else ""
+    notes += f"  [{' '.join(map(_word, node.step.args))}]" if node.step.args else ""
     return notes + ("  → result" if node.name in graph.results else "")
+
+
+def _word(text: str) -> str:
+    """An argument as people would type it; what could steer a terminal is shown as an escape."""
+    word = "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+    return shlex.quote(word)
 
 
 def _tree(graph: Graph) -> list[str]:

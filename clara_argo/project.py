@@ -115,7 +115,8 @@ class _Known(Mapping[str, StageSpec]):
             return spec
         program = self.stages[name]
         where = _shown(program.folder) if program.folder else name
-        self.findings.notice("shipped-stage", f"stage {spec.name!r} is the one in {where}", spec.name)
+        hint = f"for another one, make stages/{spec.name} or name its registry in the image"
+        self.findings.notice("shipped-stage", f"stage {spec.name!r} is the one in {where}", spec.name, hint)
         return replace(
             program, name=spec.name, app_dir=spec.app_dir, inputs=spec.inputs, outputs=spec.outputs,
             input_lock=spec.input_lock, lock_dir=spec.lock_dir, lock_name=spec.lock_name, log_name=spec.log_name,

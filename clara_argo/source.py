@@ -20,6 +20,22 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_COMPARED = 5_000  # words compared for "did you mean", per text
 MAX_ALIASED = 10_000  # values that aliases stand for, all together
+FLATTER = "write it flatter; no file of ours is that deep"
+# What to do about PyYAML's commonest complaints, by its words.
+SYNTAX = (
+    ("scanning a quoted scalar", "close the quote"),
+    ("mapping values are not allowed", "quote a value that holds ': ', or correct the indent"),
+    ("could not find expected ':'", "the line above lacks its 'key:', or its indent is wrong"),
+    ("cannot start any token", "quote the value"),
+    ("flow sequence", "close the '[', or put a ',' between its entries"),
+    ("flow mapping", "close the '{', or put a ',' between its entries"),
+    ("block mapping", "indent the keys of a mapping alike"),
+    ("block collection", "indent the entries of a list alike"),
+    ("escape", "write the backslash twice, or quote with ' in place of \""),
+    ("incompatible YAML", "write %YAML 1.2, or nothing"),
+    ("document start", "put '---' before a second document"),
+)
+OTHER_SYNTAX = "look at the quotes, brackets and the indent here and in the line above"
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int", "float", "bool", "null")} | {"!"}
 
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -189,7 +205,9 @@ def read(path: Path) -> str:
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file") from None
     except OSError as error:
-        raise _wrong("unreadable", f"cannot be read: {error.strerror}", str(path)) from None
+        raise _wrong(
+            "unreadable", f"cannot be read: {error.strerror}", str(path), hint="name a file that you may read"
+        ) from None
     return decode(data, str(path))
 
 
@@ -230,10 +248,12 @@ def parse(text: str | bytes, source: str = "<text>", *, line: int = 1, column: i
     """The one document of a text. `line` and `column` say where the text begins in its file."""
     nodes = documents(text, source, line=line, column=column)
     if not nodes:
-        raise _wrong("empty", "the file is empty", source)
+        raise _wrong("empty", "the file is empty", source, hint="write a document into it")
     if len(nodes) > 1:
         second = nodes[1]
-        raise _wrong("documents", "only one document is expected here", source, second.line, second.column)
+        raise _wrong(
+            "documents", "only one document is expected here", source, second.line, second.column, hint="remove '---'"
+        )
     return nodes[0]
 
 
@@ -295,11 +315,13 @@ class _Builder:
         """PyYAML's words, with ours where its own would not help."""
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         if mark is None:
-            self.findings.error("yaml", " ".join(str(error).split()))
+            self.findings.error("yaml", " ".join(str(error).split()), None, OTHER_SYNTAX)
             return
-        message, hint = str(error.problem or error.context), ""
+        message = str(error.problem or error.context)
+        hint = next((hint for words, hint in SYNTAX if words in f"{message} {error.context}"), OTHER_SYNTAX)
         if "nesting" in message:
-            self.findings.error("depth", f"lists and mappings are nested deeper than {MAX_DEPTH}", self._place(mark))
+            message = f"lists and mappings are nested deeper than {MAX_DEPTH}"
+            self.findings.error("depth", message, self._place(mark), FLATTER)
             return
         rows = text.splitlines()
         if mark.line >= len(rows):  # the text ends too early: where it began is more useful
@@ -331,7 +353,7 @@ class _Builder:
         if node is None:
             inside = any(opened.anchor == event.anchor for opened in self.stack)
             problem = "stands for something that contains it" if inside else "stands for nothing before it"
-            self.findings.error("alias", f"the alias *{event.anchor} {problem}", place)
+            self.findings.error("alias", f"the alias *{event.anchor} {problem}", place, "write the value itself")
             node = place
         self.aliased += size
         if self.aliased > MAX_ALIASED:
@@ -344,7 +366,7 @@ class _Builder:
         self._tag(event, place)
         if len(self.stack) >= MAX_DEPTH:
             message = f"lists and mappings are nested deeper than {MAX_DEPTH}"
-            raise _wrong("depth", message, place.source, place.line, place.column)
+            raise _wrong("depth", message, place.source, place.line, place.column, hint=FLATTER)
         self.stack.append(_Open(place, event.anchor, mapping))
 
     def _close(self) -> None:

@@ -44,7 +44,7 @@ class Fields:
             return default
         if isinstance(node, Text):
             return node
-        self.wrong(key, f"must be a text, not {kind(node)}")
+        self.wrong(key, f"must be a text, not {kind(node)}", "write one value")
         return default
 
     def required(self, key: str, hint: str = "") -> str:
@@ -85,7 +85,7 @@ class Fields:
         value = int(word) if _WHOLE.fullmatch(word) else -1
         if least <= value <= most:
             return value
-        self.wrong(key, f"must be a whole number from {least} to {most}, not {short(word)}")
+        self.wrong(key, f"must be a whole number from {least} to {most}, not {short(word)}", "write digits only")
         return default
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -93,7 +93,7 @@ class Fields:
         if not word:
             return default
         if word.lower() not in TRUTH:
-            self.wrong(key, f"must be true or false, not {short(word)}")
+            self.wrong(key, f"must be true or false, not {short(word)}", "write true or false")
         return TRUTH.get(word.lower(), default)
 
     def fields(self, key: str) -> Fields:
@@ -146,7 +146,8 @@ def words(node: Node | None, findings: Findings, what: str) -> tuple[str, ...]:
         findings.error("kind", f"args of {what} must be texts", node, "quote each of them")
         return ()
     if isinstance(node, Map):
-        findings.error("kind", f"args of {what} must be a text or a list of texts, not a mapping", node)
+        message = f"args of {what} must be a text or a list of texts, not a mapping"
+        findings.error("kind", message, node, "quote the text")
         return ()
     try:
         return tuple(Text(word, node.source, node.line, node.column) for word in shlex.split(node))

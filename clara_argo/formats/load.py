@@ -70,7 +70,9 @@ def collect(text: str | bytes, findings: Findings) -> tuple[Workflow, ...]:
             )
             findings.check()
         names = ", ".join(spec.name for spec in stages)
-        findings.notice("no-workflow", f"the file holds stage definitions only: {names}", stages[0].name)
+        findings.notice(
+            "no-workflow", f"the file holds stage definitions only: {names}", stages[0].name, "add a workflow to run"
+        )
     return found
 
 

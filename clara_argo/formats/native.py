@@ -22,7 +22,11 @@ Texts = tuple[Text, ...]
 
 
 def read(nodes: Sequence[Node], findings: Findings) -> tuple[Workflow, ...]:
-    """Every workflow of a file's documents. What is wrong is reported; what can still be read is returned."""
+    """Every workflow of a file's documents. What is wrong is reported; what can still be read is returned.
+
+    An empty document says nothing: `---` may also end a file.
+    """
+    nodes = [node for node in nodes if not empty(node)] or nodes
     return tuple(workflow(node, findings) for document in nodes for node in _workflows(document, findings))
 
 
@@ -33,7 +37,7 @@ def _workflows(document: Node, findings: Findings) -> tuple[Node, ...]:
     fields.unknown({"workflows"})
     nodes = fields.nodes("workflows")
     if not nodes:
-        findings.error("no-workflow", "the list of workflows is empty", document.key("workflows"))
+        findings.error("no-workflow", "the list of workflows is empty", document.key("workflows"), "add one")
     return nodes
 
 
@@ -103,7 +107,7 @@ def _entry(fields: Fields, key: str, node: Node, separators: str = "") -> Texts:
         return tuple(found)
     if isinstance(node, Map):
         message = f"an entry of {key!r} of {fields.what} must be a text or a list of texts, not a mapping"
-        fields.findings.error("kind", message, node)
+        fields.findings.error("kind", message, node, "quote it if it is a text")
         return ()
     return () if empty(node) else split(node, separators)
 

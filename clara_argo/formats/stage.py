@@ -99,7 +99,7 @@ def _command(fields: Fields) -> tuple[str, ...]:
 def _absolute(fields: Fields, key: str, default: str) -> str:
     path = fields.text(key, default)
     if not path.startswith("/") or ".." in path.split("/"):
-        fields.wrong(key, f"must be an absolute path, not {short(path)}")
+        fields.wrong(key, f"must be an absolute path, not {short(path)}", f"for example {default}")
         return default
     return path
 
@@ -107,7 +107,7 @@ def _absolute(fields: Fields, key: str, default: str) -> str:
 def _below(fields: Fields, key: str, default: str) -> str:
     path = fields.text(key, default)
     if not FOLDER.fullmatch(path) or {"..", "."} & set(path.split("/")):
-        fields.wrong(key, f"must be a folder below appDir, not {short(path)}")
+        fields.wrong(key, f"must be a folder below appDir, not {short(path)}", f"for example {default}")
         return default
     return path
 
@@ -115,7 +115,7 @@ def _below(fields: Fields, key: str, default: str) -> str:
 def _file_name(fields: Fields, key: str) -> str:
     name = fields.text(key)
     if name and (not FILE_NAME.fullmatch(name) or name in (".", "..")):
-        fields.wrong(key, f"must be a file name, not {short(name)}")
+        fields.wrong(key, f"must be a file name, not {short(name)}", "write a name without '/'")
         return ""
     return name
 

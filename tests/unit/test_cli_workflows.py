@@ -131,6 +131,12 @@ def test_graph_on_a_terminal_without_unicode(folder: Path) -> None:
     assert result.exit_code == 0 and "`- dicom-reader" in result.stdout and "-> result" in result.stdout
 
 
+def test_graph_shows_arguments_that_steer_no_terminal(folder: Path) -> None:
+    path = replace(folder / "workflow.yaml", '"--threshold 250"', r'["\e[2J\rx", "a b", "ü"]')
+    result = clara("graph", path)
+    assert r"['\x1b[2J\rx' 'a b' " in result.stdout and "\x1b" not in result.stdout
+
+
 def test_graph_for_programs(folder: Path) -> None:
     assert clara("graph", folder / "workflow.yaml", "-o", "mermaid").stdout.startswith("flowchart")
     assert clara("graph", folder / "workflow.yaml", "-o", "dot").stdout.startswith('digraph "bone" {')

@@ -46,7 +46,7 @@ def refused(workflow: Workflow, stages: dict[str, StageSpec] | None = None) -> l
     stages = specs(*(step.stage for step in workflow.steps)) if stages is None else stages
     with pytest.raises(DefinitionError) as caught:
         Graph.of(workflow, stages)
-    assert all(finding.source == "w.yaml" for finding in caught.value.findings)
+    assert all(finding.source == "w.yaml" and finding.hint for finding in caught.value.findings)
     errors = [finding for finding in caught.value.findings if finding.level is Level.ERROR]
     return [(finding.code, f"{finding.message}; {finding.hint}") for finding in errors]
 

@@ -44,7 +44,7 @@ def refused(text: str) -> list[str]:
     """What is wrong with a text: `line:column code`, all of it."""
     with pytest.raises(DefinitionError) as caught:
         load.workflows(text, "w.yaml")
-    assert all(finding.source == "w.yaml" and finding.message for finding in caught.value.findings)
+    assert all(finding.source == "w.yaml" and finding.message and finding.hint for finding in caught.value.findings)
     return [f"{finding.line}:{finding.column} {finding.code}" for finding in caught.value.findings]
 
 
@@ -113,7 +113,7 @@ def test_args_keep_what_a_shell_would_have_changed() -> None:
 def test_several_workflows_in_a_file() -> None:
     second = LISTS.replace("7b41", "7b42").replace("user-workflow", "other")
     listed = "workflows:\n" + "".join("  - " + text.replace("\n", "\n    ").rstrip() + "\n" for text in (LISTS, second))
-    for text in (f"{LISTS}---\n{second}", listed):
+    for text in (f"{LISTS}---\n{second}", f"---\n{LISTS}---\n---\n{second}---\n", listed):
         workflows, findings = load.workflows(text)
         assert [workflow.name for workflow in workflows] == ["user-workflow", "other"] and not findings
         assert len({workflow.id for workflow in workflows}) == 2
@@ -379,7 +379,7 @@ def test_what_is_wrong_in_a_stage(line: str, code: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         read_stage(line + "\n")
     assert {finding.code for finding in caught.value.findings} == {code}
-    assert all(finding.line == 1 and "user-ai" in finding.message for finding in caught.value.findings)
+    assert all(finding.line == 1 and "user-ai" in finding.message and finding.hint for finding in caught.value.findings)
 
 
 def test_everything_wrong_in_a_stage_is_said_at_once() -> None:

@@ -22,7 +22,7 @@ def one(text: str | bytes) -> str:
     with pytest.raises(DefinitionError) as caught:
         parse(text, "f.yaml")
     (finding,) = caught.value.findings
-    assert finding.level is Level.ERROR and finding.source == "f.yaml" and finding.message
+    assert finding.level is Level.ERROR and finding.source == "f.yaml" and finding.message and finding.hint
     return f"{finding.line}:{finding.column} {finding.code}"
 
 
@@ -76,6 +76,10 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "binary": ("- !!binary aGVsbG8=", "1:3 tag"),
     "tab": ("a:\n\tb: c", "2:1 yaml"),
     "open list": ("a: [b", "1:4 yaml"),
+    "open quote": ('a: "b', "1:6 yaml"),
+    "two colons": ("a: b: c", "1:5 yaml"),
+    "not a value": ("a: @b", "1:4 yaml"),
+    "unknown escape": (r'a: "\q"', "1:5 yaml"),
     "two documents": ("--- a\n--- b\n", "2:5 documents"),
     "empty": ("", "0:0 empty"),
     "comment only": ("# nothing\n", "0:0 empty"),
