@@ -7,13 +7,15 @@ reads the files, `graph` says what they mean.
 
 from __future__ import annotations
 
+import errno
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from clara_argo import shipped, source
-from clara_argo.errors import DefinitionError, Finding, Level, NotFound, UsageError
+from clara_argo.errors import DefinitionError, Finding, Level, NotFound, TryAgain, UsageError
 from clara_argo.formats import load, stage
 from clara_argo.graph import Graph
 from clara_argo.model.workflow import StageSpec, Workflow
@@ -278,14 +280,23 @@ def has_errors(findings: Iterable[Finding]) -> bool:
 
 
 def init(folder: Path) -> dict[str, str]:
-    """Make a project that runs as it is; returns its files and what they are. Raises UsageError when it cannot."""
+    """Make a project that runs as it is; returns its files and what they are. Raises UsageError or TryAgain.
+
+    What could not be made whole is removed.
+    """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists and is not an empty folder; name another one")
         folder.mkdir(parents=True, exist_ok=True)
-        _copy(shipped.folder("templates") / "project", folder, {NO_ID: str(uuid.uuid4())})
-        _copy(shipped.folder("templates") / "stage", folder / "stages" / EXAMPLE, {})
+        try:
+            _copy(shipped.folder("templates") / "project", folder, {NO_ID: str(uuid.uuid4())})
+            _copy(shipped.folder("templates") / "stage", folder / "stages" / EXAMPLE, {})
+        except BaseException:
+            _empty(folder)
+            raise
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise TryAgain(f"{folder}: disk full; make room, or make the project somewhere else") from None
         raise UsageError(f"{error.filename or folder}: {error.strerror}; make the project somewhere else") from None
     return {
         "workflow.yaml": f"the workflow 'bone': dicom-reader, {EXAMPLE}, dicom-writer",
@@ -294,6 +305,14 @@ def init(folder: Path) -> dict[str, str]:
         "README.md": "what to type",
         MARKER: "the root of the project",
     }
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _copy(template: Path, folder: Path, replacements: Mapping[str, str]) -> None:

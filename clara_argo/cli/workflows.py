@@ -29,6 +29,8 @@ def init(folder: Path) -> None:
     Example:
       clara init my-workflows
     """
+    import shlex
+
     from clara_argo import project
 
     made = project.init(folder)
@@ -36,7 +38,7 @@ def init(folder: Path) -> None:
     for name, what in made.items():
         click.echo(f"  {name:<18} {what}")
     click.echo(
-        f"\nNext:\n  cd {folder}\n  clara run workflow.yaml --input DICOM-FOLDER --output result\n"
+        f"\nNext:\n  cd {shlex.quote(str(folder))}\n  clara run workflow.yaml --input DICOM-FOLDER --output result\n"
         "  clara adapter serve --config adapter.yaml"
     )
 

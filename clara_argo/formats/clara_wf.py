@@ -49,7 +49,7 @@ def looks_like(text: str) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").split("\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _next_contents(lines: list[str]) -> list[str]:

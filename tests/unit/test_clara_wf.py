@@ -92,6 +92,7 @@ FORMS = {
     "32 digits": (WORKFLOW.replace(ID, ID.replace("-", "")), ["1:2 R2"]),
     "comment behind": (WORKFLOW.replace(ID, ID + "  # ours"), ["1:2 R2"]),
     "CRLF": (WORKFLOW.replace("\n", "\r\n"), ["1:2 R2"]),
+    "CR": (WORKFLOW.replace("\n", "\r"), ["1:2 R2"]),
     "below workflows": ("workflows:\n" + WORKFLOW, ["2:2 R2"]),
     "below workflows, proper": ("workflows:\n" + proper(), []),
     "both fragments": (STAGE + "workflows:\n" + WORKFLOW, ["7:9 R1", "23:2 R2"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_init_says_what_it_made_and_what_to_type_next(tmp_path: Path) -> None:
     assert all(name in result.stdout for name in ("workflow.yaml", "stages/my-stage/", "adapter.yaml"))
     assert f"cd {tmp_path / 'p'}" in result.stdout and "clara run workflow.yaml" in result.stdout
     assert "not an empty folder" in clara("init", tmp_path / "p", code=64).stderr
+
+
+def test_init_leaves_no_half_project(tmp_path: Path) -> None:
+    small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))  # noqa: E731  no file may be larger
+    done = subprocess.run(
+        [sys.executable, "-m", "clara_argo", "init", "my place"], cwd=tmp_path, preexec_fn=small, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 64 and "somewhere else" in done.stderr, done.stderr
+    assert list((tmp_path / "my place").iterdir()) == []
+    assert "cd 'a b'\n" in clara("init", tmp_path / "a b").stdout.replace(f"{tmp_path}/", "")
 
 
 def test_lint_of_right_files_prints_nothing_on_stdout(folder: Path) -> None:
