@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from clara_argo.artifacts import tree
-from clara_argo.errors import Held, NotFound
+from clara_argo.errors import Held, NotFound, UsageError
 from clara_argo.model.job import JOB_ID, Job, JobState, StageState
 
 PATIENCE = 1.0  # seconds: a look at a lock holds it for a moment
@@ -83,7 +83,14 @@ class JobFolder:
         return StageFolder(self.root / name)
 
     def exists(self) -> bool:
-        return (self.root / "job.json").is_file()
+        """Also when it cannot be read: then `read` says so."""
+        try:
+            (self.root / "job.json").lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
 
     def write(self, job: Job, *, durable: bool = True) -> None:
         tree.write_text(self.root / "job.json", json.dumps(job.to_json(), indent=1) + "\n", durable=durable)
@@ -94,8 +101,9 @@ class JobFolder:
             return Job.from_json(json.loads((self.root / "job.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise NotFound(f"no job {self.job}; see 'clara jobs'") from None
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            text = f"{self.root / 'job.json'} cannot be read ({error!r}); remove the job's folder or repair the file"
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            why = error.strerror if isinstance(error, OSError) else repr(error)
+            text = f"{self.root / 'job.json'} cannot be read ({why}); remove the job's folder or repair the file"
             return Job(
                 id=self.job,
                 workflow="",
@@ -196,7 +204,12 @@ def _held(job: str, who: dict[str, Any]) -> str:
 
 
 def all_jobs(jobs: Path) -> Iterator[JobFolder]:
-    for path in jobs.iterdir() if jobs.is_dir() else ():
+    """Raises UsageError when the folder cannot be read."""
+    try:
+        paths = list(jobs.iterdir()) if jobs.is_dir() else []
+    except OSError as error:
+        raise UsageError(f"{jobs} cannot be read: {error.strerror}; set CLARA_HOME to a home of your own") from None
+    for path in paths:
         if JOB_ID.fullmatch(path.name):
             folder = JobFolder(jobs, path.name)
             if folder.exists():

@@ -252,3 +252,16 @@ def test_a_damaged_record_is_shown_not_hidden(world: LocalWorld, tmp_path: Path)
     assert [known.id for known in world.runner.list()] == [JOB]
     with pytest.raises(JobFailed):
         world.runner.result(JOB, tmp_path / "result")
+
+
+def test_a_record_or_a_home_that_cannot_be_read_is_said(world: LocalWorld) -> None:
+    folder = good(world, world.chain("first"))
+    (folder / "job.json").unlink()
+    (folder / "job.json").mkdir()
+    (job,) = LocalRunner(world.root / "home").list()
+    assert job.state is JobState.FAILED and "job.json cannot be read (Is a directory)" in job.message
+    if os.geteuid() != 0:  # root reads everything
+        folder.parent.chmod(0)
+        with pytest.raises(UsageError, match="CLARA_HOME"):
+            world.runner.list()
+        folder.parent.chmod(0o700)
