@@ -355,4 +355,6 @@ def logs(job: str, stage: str | None, follow: bool) -> None:
     """
     runner = _runner()
     for line in runner.logs(find(runner, job), stage, follow):
-        click.echo(line.text if stage else f"{line.stage} | {line.text}")
+        sys.stdout.write(f"{line.text}\n" if stage else f"{line.stage} | {line.text}\n")
+        if follow:
+            sys.stdout.flush()

@@ -112,6 +112,8 @@ class Attempt:
     def seal(self) -> str:
         """Give the output its final name when it is one; returns its digest. Raises Unusable or OSError."""
         written = self.folder.attempt / "output"
+        if written.is_symlink() or not written.is_dir():
+            raise tree.Unusable("its output folder is gone; a stage writes into that folder and leaves it in its place")
         if not tree.has_files(written):
             raise tree.Unusable(
                 "it ended well but wrote nothing into its output folder; a stage writes into the folder that "
@@ -123,7 +125,7 @@ class Attempt:
         tree.move(written, self.folder.output)
         points.reached("output-named")
         published = self.folder.attempt / "publish"
-        if published.is_dir() and tree.has_files(published):
+        if published.is_dir() and not published.is_symlink() and tree.has_files(published):
             tree.sync(published)
             tree.move(published, self.folder.publish)
         points.reached("publish-named")

@@ -61,6 +61,9 @@ def failed(runner: LocalRunner, root: Path, script: str, **values: Any) -> Stage
         ('mkdir "$CLARA_OUTPUT/empty"', None, "wrote nothing into its output folder"),
         ('ln -s /etc/passwd "$CLARA_OUTPUT/leak"', None, "'leak' is a link"),
         (f'{GOOD}; mkdir "$CLARA_OUTPUT/d"; ln -s .. "$CLARA_OUTPUT/d/up"', None, "'d/up' is a link"),
+        (f'{GOOD}; mv "$CLARA_OUTPUT" "$CLARA_OUTPUT.real"; '
+         'ln -s "$CLARA_OUTPUT.real" "$CLARA_OUTPUT"', None, "its output folder is gone"),
+        ('rm -r "$CLARA_OUTPUT" && touch "$CLARA_OUTPUT"', None, "its output folder is gone"),
         (f'{GOOD}; mkfifo "$CLARA_OUTPUT/pipe"', None, "'pipe' is a pipe"),
         ('head -c 9 /dev/zero > /dev/full', 1, "disk full"),
     ],
