@@ -207,7 +207,7 @@ class Association:
     def _hand_over(self, message: _Message, part: PartFile) -> int:
         accepted = self._contexts[message.context]
         try:
-            digest = part.finish()
+            part.finish()
         except OSError as error:
             log.error("cannot write to the spool: %s", error.strerror)
             return dimse.OUT_OF_RESOURCES
@@ -218,7 +218,6 @@ class Association:
             transfer_syntax=accepted.transfer_syntax,
             peer=self._peer,
             size=part.size,
-            digest=digest,
         )
         return self._ask_store(received)
 

@@ -6,7 +6,6 @@ size, read with the bounded readers. One doubt holds the whole result. Knows no 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clara_adapter import contexts, identity, references, tags
+from clara_adapter.contents import file_digest, same_data_set
 from clara_adapter.identity import Identity
 from clara_adapter.log import printable
+from clara_adapter.spool import file_name
 from clara_adapter.store import Instance, Payload, Result
 from clara_argo.errors import ClaraError
-
-CHUNK = 1 << 20
 
 
 class MustNotLeave(ClaraError):
@@ -33,9 +32,14 @@ class Budget:
     depth: int = 8  # folders in folders
 
 
-def check(folder: Path, payload: Payload, instances: Sequence[Instance], budget: Budget | None = None) -> list[Result]:
-    """The files of a result, in the order in which they are sent. Raises MustNotLeave."""
-    source = _Source(payload, {instance.sop_instance: instance for instance in instances})
+def check(
+    folder: Path, payload: Payload, inputs: Path, instances: Sequence[Instance], budget: Budget | None = None
+) -> list[Result]:
+    """The files of a result, in the order in which they are sent; `inputs` holds the files of the payload's instances.
+
+    Raises MustNotLeave.
+    """
+    source = _Source(payload, inputs, {instance.sop_instance: instance for instance in instances})
     files = [_examined(folder, name, source) for name in _names(folder, budget or Budget())]
     if not files:
         raise MustNotLeave("the result holds no file; the last stage must write DICOM files")
@@ -56,6 +60,7 @@ def check(folder: Path, payload: Payload, instances: Sequence[Instance], budget:
 @dataclass(frozen=True, slots=True)
 class _Source:
     payload: Payload
+    inputs: Path
     instances: Mapping[str, Instance]
 
     @property
@@ -133,33 +138,9 @@ def _compare(name: str, who: Identity, syntax: str, path: Path, source: _Source)
     if who.frame_of_reference and spaces and who.frame_of_reference not in spaces:
         raise MustNotLeave(f"{_shown(name)}: its frame of reference is none of the study's")
     original = source.instances.get(who.sop_instance)
-    if original is not None and original.digest != data_set_digest(path):
+    if original is not None and not same_data_set(source.inputs / file_name(who.sop_instance), path):
         raise MustNotLeave(f"{_shown(name)}: has the UID of a received instance, but other content")
     return original is None
-
-
-def file_digest(path: Path) -> tuple[str, int]:
-    """SHA-256 in hex and size of a regular file. Raises OSError, also for links."""
-    return _digest(path, 0)
-
-
-def data_set_digest(path: Path) -> str:
-    """SHA-256 of what follows the file meta: comparable with a received instance's digest."""
-    return _digest(path, references.data_set_offset(path))[0]
-
-
-def _digest(path: Path, start: int) -> tuple[str, int]:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(0, "not a regular file")
-        state, size = hashlib.sha256(), start
-        while block := os.pread(handle, CHUNK, size):
-            state.update(block)
-            size += len(block)
-        return state.hexdigest(), size
-    finally:
-        os.close(handle)
 
 
 def _shown(name: object) -> str:

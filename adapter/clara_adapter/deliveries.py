@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clara_adapter import checks
+from clara_adapter.contents import file_digest
 from clara_adapter.crash import here
 from clara_adapter.scu import Outgoing, Scu, Unreachable, Verdict, verdict
 from clara_adapter.spool import Spool
@@ -163,7 +164,7 @@ class Deliveries:
 def _compare(result: Result, path: Path) -> None:
     """The file that is sent is the file that was judged."""
     try:
-        digest, _ = checks.file_digest(path)
+        digest, _ = file_digest(path)
     except OSError as error:
         raise TryAgain(f"a result file cannot be read: {error.strerror}; check the spool's disk") from error
     if digest != result.digest:

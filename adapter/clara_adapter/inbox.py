@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from clara_adapter.contents import same_data_set
 from clara_adapter.crash import here
 from clara_adapter.identity import Identity, Unreadable, is_uid, read
 from clara_adapter.log import pseudonym
@@ -121,7 +122,7 @@ class Inbox:
     def _take(self, route: Route, received: Received, identity: Identity, *, keep: bool) -> int:
         known, ours = self._store.known(route.name, received.sop_instance, identity.series)
         key = (route.name, route.called, identity.study)
-        if known == received.digest:
+        if known is not None and same_data_set(self._spool.instance(known, received.sop_instance), received.path):
             self._touch(key)  # the sender is still at it
             return SUCCESS
         if known is not None:
@@ -141,7 +142,7 @@ class Inbox:
         folder = self._spool.input(payload.id)
         if key not in self._windows:
             self._spool.make_folder(folder)
-        target = folder / file_name(received.sop_instance)
+        target = self._spool.instance(payload.id, received.sop_instance)
         place(received.path, target, keep=keep)
         here("instance-placed")
         try:
@@ -240,7 +241,7 @@ class Inbox:
             name = file_name(instance.sop_instance)
             if present.pop(name, None) is not None:
                 continue
-            source = self._spool.input(instance.payload) / name
+            source = self._spool.instance(instance.payload, instance.sop_instance)
             if instance.payload == payload.id or not source.is_file():
                 missing += 1
                 continue

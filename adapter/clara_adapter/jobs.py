@@ -207,7 +207,8 @@ class Jobs:
         route = self._routes.get(payload.route)
         destinations = route.destinations if route else ()
         try:
-            results, held = checks.check(folder, payload, self._store.instances(payload)), ""
+            inputs, instances = self._spool.input(payload.id), self._store.instances(payload)
+            results, held = checks.check(folder, payload, inputs, instances), ""
         except checks.MustNotLeave as error:
             results, held = [], str(error)
             log.error("job %s: its result is held and will not be sent: %s", job.id, error)

@@ -6,7 +6,6 @@ Knows files. Names are random: nothing that a peer says ever becomes part of a p
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import struct
@@ -47,7 +46,6 @@ class PartFile:
     def __init__(self, folder: Path, head: bytes) -> None:
         self.path = folder / (secrets.token_hex(16) + SUFFIX)
         self.size = 0
-        self._hash = hashlib.sha256()
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             self._write((memoryview(head),))
@@ -57,8 +55,6 @@ class PartFile:
 
     def append(self, fragments: Sequence[memoryview]) -> None:
         """Bytes of the data set, in order."""
-        for fragment in fragments:
-            self._hash.update(fragment)
         for start in range(0, len(fragments), _IOV_MAX):
             self._write(fragments[start : start + _IOV_MAX])
 
@@ -71,12 +67,11 @@ class PartFile:
                 rest = rest[os.write(self._file, rest) :]
         self.size += whole
 
-    def finish(self) -> str:
-        """Force the bytes to disk and close. Returns the sha256 of the data set in hex."""
+    def finish(self) -> None:
+        """Force the bytes to disk and close."""
         os.fsync(self._file)
         file, self._file = self._file, -1
         os.close(file)
-        return self._hash.hexdigest()
 
     def discard(self) -> None:
         """Close and delete; harmless when the file has been moved away or is gone."""

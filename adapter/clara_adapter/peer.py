@@ -24,7 +24,7 @@ class Received:
 
     path: a complete DICOM file (PS3.10) in the incoming folder, fsynced and closed.
     sop_class, sop_instance: as in the command set (PS3.7 9.1.1), valid UIDs (PS3.5 9.1).
-    size: bytes of the file; digest: sha256 in hex of the data set alone, which is exactly what the peer sent.
+    size: bytes of the file. Behind the file meta, which is ours, stands exactly what the peer sent.
     """
 
     path: Path
@@ -33,7 +33,6 @@ class Received:
     transfer_syntax: str
     peer: Peer
     size: int
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)

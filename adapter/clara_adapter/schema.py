@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-VERSION = 1
+VERSION = 2
 METADATA = MetaData()
 
 info = Table("info", METADATA, Column("version", Integer, nullable=False))
@@ -46,7 +46,6 @@ instance = Table(
     _text("series"),
     _text("frame_of_reference"),
     _text("transfer_syntax"),
-    _text("digest"),
     Column("size", Integer, nullable=False),
     Column("received", Float, nullable=False),
     UniqueConstraint("route", "sop_instance"),
@@ -62,7 +61,6 @@ aside = Table(
     _text("sop_instance"),
     _text("sop_class"),
     _text("reason"),
-    _text("digest"),
     Column("size", Integer, nullable=False),
     Column("received", Float, nullable=False),
     UniqueConstraint("route", "sop_instance", "reason"),

@@ -79,6 +79,10 @@ class Spool:
     def input(self, payload: str) -> Path:
         return self.payloads / payload / "input"
 
+    def instance(self, payload: str, uid: str) -> Path:
+        """Where a payload has the instance with this UID."""
+        return self.input(payload) / file_name(uid)
+
     def aside(self, reason: str) -> Path:
         return self.asides / reason
 

@@ -47,7 +47,6 @@ class Instance:
     sop_class: str
     series: str
     frame_of_reference: str
-    digest: str
     size: int
 
 
@@ -115,10 +114,10 @@ class Store:
     # -- receiving ----------------------------------------------------------------------------------------------
 
     def known(self, route: str, sop_instance: str, series: str) -> tuple[str | None, bool]:
-        """The digest under which this route holds the instance already, and whether we made it or its series."""
+        """The payload in which this route holds the instance already, and whether we made it or its series."""
         values = {"route": route, "sop_instance": sop_instance, "series": series}
-        digest, ours = self._db.run(self._ask_known, values)
-        return digest, bool(ours)
+        payload, ours = self._db.run(self._ask_known, values)
+        return payload, bool(ours)
 
     def last_payload(self, route: str, called: str, study: str) -> Payload | None:
         """The newest payload of this study on this route."""
@@ -146,7 +145,6 @@ class Store:
             "series": identity.series,
             "frame_of_reference": identity.frame_of_reference,
             "transfer_syntax": received.transfer_syntax,
-            "digest": received.digest,
             "size": received.size,
             "received": time.time(),
         }
@@ -159,7 +157,7 @@ class Store:
 
     def set_aside(self, route: str, received: Received, reason: str) -> None:
         """Remember an object that is kept on disk but belongs to no payload; the newest of one UID stays."""
-        values = {"digest": received.digest, "size": received.size, "received": time.time()}
+        values = {"size": received.size, "received": time.time()}
         key = {"route": route, "sop_instance": received.sop_instance, "reason": reason}
         with self._db.change() as change:
             change.execute(
@@ -362,10 +360,10 @@ def _known() -> sql.Select[Any]:
     instance: sql.BindParameter[str] = sql.bindparam("sop_instance")
     series: sql.BindParameter[str] = sql.bindparam("series")
     held, made = schema.instance, schema.result
-    digest = sql.select(held.c.digest).where(held.c.route == route, held.c.sop_instance == instance)
+    payload = sql.select(held.c.payload).where(held.c.route == route, held.c.sop_instance == instance)
     same_instance = sql.exists().where(made.c.ours == YES, made.c.sop_instance == instance)
     same_series = sql.exists().where(made.c.ours == YES, made.c.series == series)
-    return sql.select(digest.scalar_subquery(), sql.or_(same_instance, same_series))
+    return sql.select(payload.scalar_subquery(), sql.or_(same_instance, same_series))
 
 
 def _select(kind: Any, table: sql.Table) -> sql.Select[Any]:

@@ -19,24 +19,27 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 
 from clara_adapter import checks, references
 from clara_adapter.checks import Budget, MustNotLeave
-from clara_adapter.store import Instance, Payload
+from clara_adapter.spool import file_name
+from clara_adapter.store import Instance, Payload, Result
 from clara_adapter.tags import Unreadable
 
 STUDY = Study(patient="P1")
 PAYLOAD = Payload(1, "p", "ct", CALLED, STUDY.study, "P1", "HOSPITAL", "sealed", 0.0)
 
 
-def source(folder: Path) -> list[Instance]:
-    """Rows of three received slices."""
+def source(inputs: Path) -> list[Instance]:
+    """Three received slices: their files, and their rows."""
+    inputs.mkdir()
     rows = []
     for image in STUDY.slices(3):
-        path = folder / "source.dcm"
-        image.save_as(path, enforce_file_format=True)
-        digest = checks.data_set_digest(path)
-        path.unlink()
         uid = str(image.SOPInstanceUID)
-        rows.append(Instance("p", uid, str(image.SOPClassUID), STUDY.series, STUDY.frame, digest, 1))
+        save(image, inputs / file_name(uid))
+        rows.append(Instance("p", uid, str(image.SOPClassUID), STUDY.series, STUDY.frame, 1))
     return rows
+
+
+def judge(folder: Path, rows: list[Instance], budget: Budget | None = None) -> list[Result]:
+    return checks.check(folder, PAYLOAD, folder.parent / "input", rows, budget)
 
 
 def derived(number: int = 1, **changes: Any) -> Dataset:
@@ -61,7 +64,7 @@ def save(image: Dataset, path: Path) -> Path:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[Instance]:
-    return source(tmp_path)
+    return source(tmp_path / "input")
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_a_right_result_passes_in_the_order_of_its_names(folder: Path, rows: lis
     (folder / "series").mkdir()
     for number in (2, 1):
         save(derived(number), folder / "series" / f"{number}.dcm")
-    files = checks.check(folder, PAYLOAD, rows)
+    files = judge(folder, rows)
     assert [file.file for file in files] == ["series/1.dcm", "series/2.dcm"]
     assert [file.sop_instance for file in files] == [f"{STUDY.series}.9.1", f"{STUDY.series}.9.2"]
     assert all(file.ours == 1 for file in files)
@@ -83,14 +86,14 @@ def test_a_right_result_passes_in_the_order_of_its_names(folder: Path, rows: lis
 
 def test_an_unchanged_instance_of_the_payload_may_go_and_is_not_ours(folder: Path, rows: list[Instance]) -> None:
     save(STUDY.slice(2), folder / "2.dcm")
-    (file,) = checks.check(folder, PAYLOAD, rows)
+    (file,) = judge(folder, rows)
     assert file.ours == 0
 
 
 def test_results_may_refer_to_each_other(folder: Path, rows: list[Instance]) -> None:
     save(derived(1), folder / "1.dcm")
     save(derived(2, SourceImageSequence=Sequence([reference(f"{STUDY.series}.9.1")])), folder / "2.dcm")
-    assert len(checks.check(folder, PAYLOAD, rows)) == 2
+    assert len(judge(folder, rows)) == 2
 
 
 def test_a_reference_that_is_no_source_may_be_elsewhere(folder: Path, rows: list[Instance]) -> None:
@@ -99,7 +102,7 @@ def test_a_reference_that_is_no_source_may_be_elsewhere(folder: Path, rows: list
     image.ReferencedImageSequence = Sequence([reference("1.2.3.4")])
     image.ReferencedStudySequence = Sequence([reference("1.2.3.5")])
     save(image, folder / "1.dcm")
-    assert len(checks.check(folder, PAYLOAD, rows)) == 1
+    assert len(judge(folder, rows)) == 1
 
 
 def evidence(uid: str) -> Sequence:
@@ -142,7 +145,7 @@ def test_a_result_of_somebody_else_is_held(
     image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
     save(image, folder / "2.dcm")
     with pytest.raises(MustNotLeave, match=f"'2.dcm': .*{why}"):
-        checks.check(folder, PAYLOAD, rows)
+        judge(folder, rows)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
@@ -154,9 +157,9 @@ def test_references_are_found_in_every_encoding(folder: Path, rows: list[Instanc
     save(image, folder / "1.dcm")
     if foreign:
         with pytest.raises(MustNotLeave, match="refers to 1"):
-            checks.check(folder, PAYLOAD, rows)
+            judge(folder, rows)
     else:
-        assert len(checks.check(folder, PAYLOAD, rows)) == 1
+        assert len(judge(folder, rows)) == 1
 
 
 # -- hostile outputs --------------------------------------------------------------------------------------------
@@ -258,26 +261,26 @@ HOSTILE: list[tuple[Callable[[Path], None], str]] = [
 def test_hostile_results_are_held(folder: Path, rows: list[Instance], make: Callable[[Path], None], why: str) -> None:
     make(folder)
     with pytest.raises(MustNotLeave, match=why) as held:
-        checks.check(folder, PAYLOAD, rows)
+        judge(folder, rows)
     assert "bad" in str(held.value)
 
 
 def test_an_empty_result_is_held(folder: Path, rows: list[Instance]) -> None:
     with pytest.raises(MustNotLeave, match="holds no file"):
-        checks.check(folder, PAYLOAD, rows)
+        judge(folder, rows)
 
 
 def test_too_many_files_are_held(folder: Path, rows: list[Instance]) -> None:
     for number in range(4):
         (folder / str(number)).touch()
     with pytest.raises(MustNotLeave, match="more than 3 files"):
-        checks.check(folder, PAYLOAD, rows, Budget(files=3))
+        judge(folder, rows, Budget(files=3))
 
 
 def test_a_name_cannot_forge_a_line(folder: Path, rows: list[Instance]) -> None:
     (folder / "x\n2026 all is well\x1b[2J").touch()
     with pytest.raises(MustNotLeave) as held:
-        checks.check(folder, PAYLOAD, rows)
+        judge(folder, rows)
     assert "\n" not in str(held.value) and "\x1b" not in str(held.value)
 
 

@@ -6,7 +6,6 @@ The clock is handed in; nothing waits.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import resource
 import subprocess
@@ -21,7 +20,7 @@ from adapter.hospital import CALLED, CALLING, HOST, Study, configuration, tree
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedSRStorage, GrayscaleSoftcopyPresentationStateStorage, SecondaryCaptureImageStorage
 
-from clara_adapter import inbox, references
+from clara_adapter import inbox
 from clara_adapter.inbox import Inbox
 from clara_adapter.peer import Peer, Received
 from clara_adapter.routing import Routing
@@ -66,9 +65,8 @@ class Room:
         path = self.spool.incoming / "one.part"
         image.save_as(path, enforce_file_format=True)
         uid, sop_class = str(image.SOPInstanceUID), str(image.SOPClassUID)
-        digest = hashlib.sha256(path.read_bytes()[references.data_set_offset(path) :]).hexdigest()
         syntax = str(image.file_meta.TransferSyntaxUID)
-        received = Received(path, sop_class, uid, syntax, peer, path.stat().st_size, digest)
+        received = Received(path, sop_class, uid, syntax, peer, path.stat().st_size)
         status = self.inbox.store(replace(received, **command))
         path.unlink(missing_ok=True)
         return status
@@ -159,7 +157,7 @@ def test_an_instance_without_study_or_series_is_refused(room: Room, keyword: str
 def test_what_cannot_be_read_is_refused(room: Room) -> None:
     path = room.spool.incoming / "one.part"
     path.write_bytes(bytes(128) + b"DICM" + os.urandom(500))
-    received = Received(path, "1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", PEER, 632, "d")
+    received = Received(path, "1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", PEER, 632)
     assert room.inbox.store(received) == 0xC000
 
 

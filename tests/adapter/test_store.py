@@ -23,8 +23,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state.db"
 
 
-def received(uid: str, digest: str = "d") -> Received:
-    return Received(Path("x"), "1.2.840", uid, "1.2.840.10008.1.2.1", Peer(CALLING, CALLED, HOST), 10, digest)
+def received(uid: str) -> Received:
+    return Received(Path("x"), "1.2.840", uid, "1.2.840.10008.1.2.1", Peer(CALLING, CALLED, HOST), 10)
 
 
 def sealed(store: Store, *uids: str) -> tuple[Payload, Job]:
@@ -73,19 +73,19 @@ def test_one_instance_a_route(path: Path) -> None:
     store.add_instance(payload, received("1.1"), WHO)
     with pytest.raises(Exception, match="UNIQUE"):
         store.add_instance(payload, received("1.1"), WHO)
-    assert store.known("ct", "1.1", "1.2.3") == ("d", False)
+    assert store.known("ct", "1.1", "1.2.3") == (payload.id, False)
     assert store.known("other", "1.1", "1.2.3") == (None, False)
     store.close()
 
 
 def test_only_what_we_made_is_ours(path: Path) -> None:
     store = Store(path)
-    _, job = sealed(store, "1.1")
+    payload, job = sealed(store, "1.1")
     store.move_job(job.id, "submitted")
     store.finish_job(job, [result("7.1"), result("1.1", ours=0)], ["PACS"])
     assert store.known("ct", "7.1", "-") == (None, True)
     assert store.known("ct", "8.1", "9.9") == (None, True)
-    assert store.known("ct", "1.1", "1.2.3") == ("d", False)
+    assert store.known("ct", "1.1", "1.2.3") == (payload.id, False)
     store.close()
 
 
