@@ -17,74 +17,125 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rle_rows
+
 Layout = dict[str, Any]  # rows, columns, allocated, stored, signed, as `decoders` sends it
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG = {"1.2.840.10008.1.2.4." + end for end in ("50", "51", "57", "70")}
 JPEG_LS = {"1.2.840.10008.1.2.4." + end for end in ("80", "81")}
 JPEG_2000 = {"1.2.840.10008.1.2.4." + end for end in ("90", "91", "201", "202", "203")}
+LOSSLESS = {"1.2.840.10008.1.2.4." + end for end in ("80", "90", "201", "202")}  # beside JPEG, whose marker says it
+JPEG_PROCESS = {"50": {0xC0}, "51": {0xC0, 0xC1}, "57": {0xC3}, "70": {0xC3}}  # frame headers, by end of the syntax
+END_OF_IMAGE = b"\xff\xd9"  # of all JPEG families, never within coded data; decoders fill up what is missing
+WITH_LOSS = "the frame is compressed with loss, its transfer syntax says without"
 SYNTAXES = frozenset({RLE} | JPEG | JPEG_LS | JPEG_2000)
 
 
 class Undecodable(Exception):
-    """The frame is not what its header says."""
+    """The frame is not what its header says. `code` = that of the refusal."""
+
+    def __init__(self, reason: str, code: str = "E_DECODE") -> None:
+        super().__init__(reason)
+        self.code = code
 
 
-def decode(data: bytes, syntax: str, layout: Layout) -> bytes:
-    """The frame as rows x columns values of `allocated` bits. Raises anything: the process is there for that."""
+def decode(data: bytes, syntax: str, layout: Layout) -> tuple[bytes, bool]:
+    """The frame as rows x columns values of `allocated` bits, and whether Rows and Columns cannot be confirmed.
+
+    Raises anything: the process is there for that.
+    """
     if syntax == RLE:
         return _rle(data, layout)
+    if END_OF_IMAGE not in data:
+        raise Undecodable("the frame ends without its end marker: it was cut, or its end overwritten")
     if syntax in JPEG_2000:
-        return _jpeg_2000(data, layout)
+        return _jpeg_2000(data, layout, syntax), False
     if syntax in JPEG_LS:
-        return _jpeg_ls(data, layout)
+        return _jpeg_ls(data, layout, syntax), False
     if syntax in JPEG:
-        return _jpeg(data, layout, syntax)
+        return _jpeg(data, layout, syntax), False
     raise Undecodable(f"transfer syntax {syntax} is not read")
 
 
-def _rle(data: bytes, layout: Layout) -> bytes:
+def _rle(data: bytes, layout: Layout) -> tuple[bytes, bool]:
     from rle.utils import decode_frame
 
-    return bytes(decode_frame(data, layout["rows"] * layout["columns"], layout["allocated"], "<"))
+    segments, width = int.from_bytes(data[:4], "little"), layout["allocated"] // 8
+    if segments != width:
+        raise Undecodable(f"the RLE frame says {segments} segments where {width} belong")
+    pixels = bytes(decode_frame(data, layout["rows"] * layout["columns"], layout["allocated"], "<"))
+    rows, columns = layout["rows"], layout["columns"]
+    if rows == columns:
+        return pixels, False  # swapped, it is the same
+    found = rle_rows.look(data, rows, columns)
+    if found is rle_rows.Rows.SWAPPED:
+        reason = f"each row of the RLE frame has {rows} pixels, its header says Columns {columns} and Rows {rows}"
+        raise Undecodable(f"{reason}: they are swapped", "E_PIXEL_FORMAT")
+    return pixels, found is rle_rows.Rows.UNKNOWN and not _uniform(pixels, layout)
 
 
-def _jpeg_2000(data: bytes, layout: Layout) -> bytes:
+def _uniform(pixels: bytes, layout: Layout) -> bool:
+    """One value everywhere: then any rows are the right ones."""
+    width: int = layout["allocated"] // 8
+    return pixels == pixels[:width] * (len(pixels) // width)
+
+
+def _jpeg_2000(data: bytes, layout: Layout, syntax: str) -> bytes:
     import openjpeg.utils
 
     if data[:4] != b"\xff\x4f\xff\x51":
         raise Undecodable("no JPEG 2000 codestream")
     facts = openjpeg.utils.get_parameters(data, 0)
     _agree(layout, facts["rows"], facts["columns"], facts["samples_per_pixel"], facts["precision"], facts["is_signed"])
+    if syntax in LOSSLESS and _irreversible(data):
+        raise Undecodable(WITH_LOSS)
     pixels = openjpeg.utils.decode_pixel_data(data, version=2)
-    return _as_allocated(bytes(pixels), layout, facts["is_signed"])
+    return _within(_as_allocated(bytes(pixels), layout, facts["is_signed"]), layout, facts["precision"])
 
 
-def _jpeg_ls(data: bytes, layout: Layout) -> bytes:
+def _irreversible(data: bytes) -> bool:
+    """Whether the main header (COD, ITU-T T.800 A.6.1) names the wavelet that loses."""
+    position = 2
+    while position + 14 <= len(data) and data[position] == 0xFF and data[position + 1] != 0x90:
+        if data[position + 1] == 0x52:
+            return data[position + 13] == 0
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    raise Undecodable("no JPEG 2000 coding style")
+
+
+def _jpeg_ls(data: bytes, layout: Layout, syntax: str) -> bytes:
     import jpeg_ls
 
     pixels, facts = jpeg_ls.decode_pixel_data(data)
     _agree(layout, facts["height"], facts["width"], facts["components"], facts["bits_per_sample"], False)
-    return _as_allocated(bytes(pixels), layout, False)
+    if syntax in LOSSLESS and facts["allowed_lossy_error"]:
+        raise Undecodable(WITH_LOSS)
+    return _within(_as_allocated(bytes(pixels), layout, False), layout, facts["bits_per_sample"])
 
 
 def _jpeg(data: bytes, layout: Layout, syntax: str) -> bytes:
     import SimpleITK as sitk
 
-    rows, columns, components, precision = _jpeg_facts(data)
+    process, rows, columns, components, precision = _jpeg_facts(data)
+    if process not in JPEG_PROCESS[syntax.rpartition(".")[2]]:
+        raise Undecodable(f"the frame is of JPEG process SOF{process - 0xC0}, which is not that of its transfer syntax")
     _agree(layout, rows, columns, components, precision, False)
     with tempfile.TemporaryDirectory() as room:
         path = Path(room, "frame.dcm")
         path.write_bytes(_wrapped(data, layout, syntax))
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        try:
+            array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        except RuntimeError:  # its text is about the decoder's own files
+            raise Undecodable("the JPEG frame does not decode") from None
     if array.size != layout["rows"] * layout["columns"] or array.dtype.kind not in "iu":
         raise Undecodable("the decoder gave another image than the header says")
-    return array.astype(f"<i{layout['allocated'] // 8}", copy=False).tobytes()  # type: ignore[no-any-return]
+    return _within(array.astype(f"<i{layout['allocated'] // 8}", copy=False).tobytes(), layout, precision)
 
 
-def _jpeg_facts(data: bytes) -> tuple[int, int, int, int]:
-    """Rows, columns, components and precision of the frame header (ITU-T T.81 B.2.2)."""
+def _jpeg_facts(data: bytes) -> tuple[int, int, int, int, int]:
+    """Marker, rows, columns, components and precision of the frame header (ITU-T T.81 B.2.2)."""
     position = 2
     while data[:2] == b"\xff\xd8" and position + 10 <= len(data) and data[position] == 0xFF:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
@@ -92,7 +143,7 @@ def _jpeg_facts(data: bytes) -> tuple[int, int, int, int]:
             position += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             precision, rows, columns, components = struct.unpack_from(">BHHB", data, position + 4)
-            return rows, columns, components, precision
+            return marker, rows, columns, components, precision
         else:
             position += 2 + length
     raise Undecodable("no JPEG frame header")
@@ -124,8 +175,20 @@ def _as_allocated(pixels: bytes, layout: Layout, signed: bool) -> bytes:
     return np.frombuffer(pixels, f"<{'i' if signed else 'u'}{have}").astype(f"<i{width}").tobytes()
 
 
+def _within(pixels: bytes, layout: Layout, precision: int) -> bytes:
+    """The values, which must be what Bits Stored can hold: bits above it are masked later, here they are no overlay."""
+    import numpy as np
+
+    stored, width = layout["stored"], layout["allocated"] // 8
+    if precision > stored and (np.frombuffer(pixels, f"<u{width}") >> stored).any():
+        above = np.frombuffer(pixels, f"<i{width}") >> (stored - 1)
+        if not layout["signed"] or above.min() < -1 or above.max() > 0:  # 0 and -1: the sign goes on
+            raise Undecodable(f"values of {precision} bits in the frame, its header says Bits Stored {stored}")
+    return pixels
+
+
 def _wrapped(data: bytes, layout: Layout, syntax: str) -> bytes:
-    """A least DICOM file around a JPEG frame, so that SimpleITK decodes stored values and nothing else."""
+    """A least DICOM file around a JPEG frame, so that SimpleITK decodes all bits as they are and nothing else."""
 
     def element(tag: int, vr: bytes, value: bytes) -> bytes:
         value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
@@ -141,7 +204,7 @@ def _wrapped(data: bytes, layout: Layout, syntax: str) -> bytes:
     body = element(0x00080016, b"UI", sop_class) + element(0x00080018, b"UI", b"1.2")
     body += us(0x00280002, 1) + element(0x00280004, b"CS", b"MONOCHROME2")
     body += us(0x00280010, layout["rows"]) + us(0x00280011, layout["columns"]) + us(0x00280100, layout["allocated"])
-    body += us(0x00280101, layout["stored"]) + us(0x00280102, layout["stored"] - 1) + us(0x00280103, layout["signed"])
+    body += us(0x00280101, layout["allocated"]) + us(0x00280102, layout["allocated"] - 1) + us(0x00280103, 0)
     body += struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0)
     body += struct.pack("<HHI", 0xFFFE, 0xE000, len(data) + len(data) % 2) + data + b"\0" * (len(data) % 2)
     body += struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -160,10 +223,14 @@ def _serve(answers: Callable[[bytes], object], cpu_seconds: int) -> None:
             resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + cpu_seconds, resource.RLIM_INFINITY)
         )
         try:
-            pixels, error = decode(data, request["syntax"], request), ""
+            (pixels, unsure), error, code = decode(data, request["syntax"], request), "", ""
+        except Undecodable as problem:
+            pixels, unsure, error, code = b"", False, str(problem)[:300], problem.code
         except Exception as problem:  # noqa: BLE001  the edge of the process: any fault of a decoder is an answer
-            pixels, error = b"", f"{type(problem).__name__}: {problem}"[:300]
-        answers(json.dumps({"length": len(pixels), "error": error}).encode() + b"\n")
+            error = " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
+            pixels, unsure, code = b"", False, "E_DECODE"
+        answer = {"length": len(pixels), "error": error, "code": code, "unsure": unsure}
+        answers(json.dumps(answer).encode() + b"\n")
         answers(pixels)
 
 

@@ -37,6 +37,12 @@ class Request:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    values: bytes
+    unsure: bool  # the frame decodes, but nothing in it confirms Rows and Columns
+
+
 class _Process:
     """One decoder process, started on first use and again after it died."""
 
@@ -44,7 +50,7 @@ class _Process:
         self._process: subprocess.Popen[bytes] | None = None
         self._address_mib = 0
 
-    def decode(self, request: Request) -> bytes:
+    def decode(self, request: Request) -> Decoded:
         process, late = self._running(request), threading.Event()
 
         def stop() -> None:
@@ -62,8 +68,9 @@ class _Process:
         if answer is None:
             code = self.close()
             raise _undecodable(request, f"the decoder {_why(code, late.is_set())}")
-        if len(answer) != request.layout.frame_bytes:
-            raise _undecodable(request, f"{len(answer)} bytes came out where {request.layout.frame_bytes} belong")
+        have = len(answer.values)
+        if have != request.layout.frame_bytes:
+            raise _undecodable(request, f"{have} bytes came out where {request.layout.frame_bytes} belong")
         return answer
 
     def _running(self, request: Request) -> subprocess.Popen[bytes]:
@@ -110,7 +117,7 @@ def _why(code: int, late: bool) -> str:
     return f"ended with code {code}" if code not in (0, -signal.SIGKILL) else "gave no answer"
 
 
-def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes | None:
+def _exchange(process: subprocess.Popen[bytes], request: Request) -> Decoded | None:
     """Send a frame, get its values; None when the process ended instead of answering."""
     layout, sender, answers = request.layout, process.stdin, process.stdout
     if sender is None or answers is None:
@@ -126,19 +133,21 @@ def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes | Non
         return None
     try:
         answer = json.loads(line)
-        length, error = int(answer["length"]), str(answer["error"])
+        length, error, code = int(answer["length"]), str(answer["error"]), str(answer["code"])
+        unsure = bool(answer["unsure"])
     except (ValueError, TypeError, KeyError):
         return None
     if error:
-        raise _undecodable(request, error)
+        raise _undecodable(request, error, code)
     if not 0 <= length <= layout.frame_bytes:
         raise _undecodable(request, f"{length} bytes came out where {layout.frame_bytes} belong")
     data = answers.read(length)
-    return data if len(data) == length else None
+    return Decoded(data, unsure) if len(data) == length else None
 
 
-def _undecodable(request: Request, reason: str) -> Refuse:
-    return Refuse("E_DECODE", f"{request.name}: {reason}; send it again, or uncompressed")
+def _undecodable(request: Request, reason: str, code: str = "E_DECODE") -> Refuse:
+    hint = "send it again, or uncompressed" if code == "E_DECODE" else "ask its maker, or send it uncompressed"
+    return Refuse(code, f"{request.name}: {reason}; {hint}")
 
 
 class Decoders:
@@ -150,9 +159,9 @@ class Decoders:
         self._idle = deque(self._processes)
         self._pool = ThreadPoolExecutor(self._jobs, "decoder")
 
-    def decode(self, requests: Iterator[Request]) -> Iterator[bytes]:
-        """Values of each frame, in order; at most two frames a process are under way."""
-        waiting: deque[Future[bytes]] = deque()
+    def decode(self, requests: Iterator[Request]) -> Iterator[Decoded]:
+        """Each frame, in order; at most two frames a process are under way."""
+        waiting: deque[Future[Decoded]] = deque()
         try:
             for request in requests:
                 waiting.append(self._pool.submit(self._one, request))
@@ -164,7 +173,7 @@ class Decoders:
             for left in waiting:
                 left.cancel()
 
-    def _one(self, request: Request) -> bytes:
+    def _one(self, request: Request) -> Decoded:
         process = self._idle.popleft()
         try:
             return process.decode(request)

@@ -127,23 +127,25 @@ def _inflated(path: Path, start: int, offset: int, length: int) -> bytes | None:
 def _encapsulated(instance: Instance) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Fragments grouped into frames: one each, or by the offset table."""
     table, fragments = _fragments(instance)
-    frames = instance.layout.frames
+    frames, offsets = instance.layout.frames, _offsets(instance, table)
+    if frames == 1 and not fragments:
+        raise Refuse("E_PIXEL_LENGTH", "the pixel data hold no fragment; send it again")
+    begun = max(len(set(offsets)) if frames == 1 else 0, _begun(instance, fragments))
+    if begun > frames:
+        raise Refuse("E_FRAMES", f"{frames} frame(s), but compressed pixels of {begun}: they contradict")
     if frames == 1:
-        if not fragments:
-            raise Refuse("E_PIXEL_LENGTH", "the pixel data hold no fragment; send it again")
-        begun = max(len(set(_offsets(instance, table))), _begun(instance, fragments))
-        if begun > 1:
-            raise Refuse("E_FRAMES", f"1 frame, but compressed pixels of {begun}: they contradict")
         return (tuple(fragments),)
+    starts = [offset - fragments[0][0] for offset, _ in fragments]
     if len(fragments) == frames:
+        if offsets != tuple(starts) and sorted(offsets) == starts:
+            raise Refuse("E_FRAMES", "the offset table gives the frames in another order than they lie in")
         return tuple((fragment,) for fragment in fragments)
-    starts = [offset - 8 - (fragments[0][0] - 8 if fragments else 0) for offset, _ in fragments]
-    begins = sorted(set(_offsets(instance, table)))
-    if len(begins) != frames or not set(begins) <= set(starts) or begins[0] != 0:
+    where = {start: index for index, start in enumerate(starts)}
+    indices = [where.get(offset, -1) for offset in offsets]
+    if len(indices) != frames or indices[0] != 0 or any(a >= b for a, b in pairwise(indices)):
         reason = f"{len(fragments)} fragments for {frames} frames, and no table that says which are whose"
         raise Refuse("E_FRAMES", reason)
-    indices = [*(starts.index(begin) for begin in begins), len(fragments)]
-    return tuple(tuple(fragments[a:b]) for a, b in pairwise(indices))
+    return tuple(tuple(fragments[a:b]) for a, b in pairwise((*indices, len(fragments))))
 
 
 def _begun(instance: Instance, fragments: list[tuple[int, int]]) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decoders import Decoders, Request
+from decoders import Decoded, Decoders, Request
 from frames import Frames, locate
 from geometry import Grid, Slice, arrange
 from refusal import Refuse, Warn, tail
@@ -66,12 +66,15 @@ def write(todo: Plan, target: Target, more: list[Warn]) -> Path:
     warnings = list(todo.warnings)
     element = ELEMENT_SHORT if fits_short(entry.plane for entry in todo.slices) else ELEMENT_FLOAT
     try:
-        _stream(todo, path, element, target)
+        unsure = _stream(todo, path, element, target)
     except DoesNotFit:
         element = ELEMENT_FLOAT
-        _stream(todo, path, element, target)
+        unsure = _stream(todo, path, element, target)
+    if unsure:
+        reason = "runs cross the ends of rows, or could be those of other rows; Rows and Columns cannot be confirmed"
+        warnings.append(Warn("W_RLE_ROWS", f"{unsure} RLE image(s): {reason}; look whether the volume is sheared"))
     if element == ELEMENT_FLOAT and any(rounds(entry.instance.layout, entry.plane) for entry in todo.slices):
-        warnings.append(Warn("W_ROUNDED", "whole numbers above 16 777 216 are rounded to float32"))
+        warnings.append(Warn("W_ROUNDED", "float32 holds 24 bits: values that need more are rounded"))
     volume.write_sidecar(path, _sidecar(todo, element, warnings + more))
     grid = todo.grid
     header = volume.Header(grid.size, grid.spacing, grid.origin, grid.direction, element, path.stem + ".raw")
@@ -79,26 +82,31 @@ def write(todo: Plan, target: Target, more: list[Warn]) -> Path:
     return path
 
 
-def _stream(todo: Plan, path: Path, element: str, target: Target) -> None:
-    """All slices through memory one by one. Raises DoesNotFit, Refuse."""
+def _stream(todo: Plan, path: Path, element: str, target: Target) -> int:
+    """All slices through memory one by one; how many have unconfirmed rows. Raises DoesNotFit, Refuse."""
+    unsure = 0
     compressed = _compressed(todo, target.decoders)
     biggest = max(entry.instance.layout.frame_bytes for entry in todo.slices)
     with Sink(path.with_suffix(".raw"), biggest) as sink:
         for entry in todo.slices:
-            values = _values(todo, entry, sink.room, compressed)
+            if _is_compressed(entry):
+                frame = next(compressed)
+                unsure += frame.unsure
+                values = stored(memoryview(frame.values), entry.instance.layout, False, False)
+            else:
+                values = _values(todo, entry, sink.room)
             if element == ELEMENT_SHORT:
                 slab = to_short(values, entry.instance.layout, entry.plane)
             else:
                 slab = to_float(values, entry.plane)
             sink.put(slab.data.cast("B"))
             target.progress()
+    return unsure
 
 
-def _values(todo: Plan, entry: Slice, room: memoryview, compressed: Iterator[bytes]) -> Slab:
-    """The stored values of a slice, in `room` where they need no decoding."""
+def _values(todo: Plan, entry: Slice, room: memoryview) -> Slab:
+    """The stored values of a slice that is not compressed, in `room`."""
     layout, file = entry.instance.layout, entry.instance.file
-    if _is_compressed(entry):
-        return stored(memoryview(next(compressed)), layout, False, False)
     room = room[: layout.frame_bytes]
     todo.frames[entry.instance.identity.sop].read_into((entry.plane.frame or 1) - 1, room)
     words = file.encoding.big and file.pixels is not None and file.pixels.vr == b"OW"
@@ -110,8 +118,8 @@ def _is_compressed(entry: Slice) -> bool:
     return pixels is not None and pixels.length is None
 
 
-def _compressed(todo: Plan, decoders: Decoders) -> Iterator[bytes]:
-    """The decoded bytes of the compressed slices, in the order of the slices."""
+def _compressed(todo: Plan, decoders: Decoders) -> Iterator[Decoded]:
+    """The decoded frames of the compressed slices, in the order of the slices."""
 
     def requests() -> Iterator[Request]:
         for entry in todo.slices:

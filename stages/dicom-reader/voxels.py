@@ -92,8 +92,7 @@ def to_float(values: Slab, plane: Plane) -> Slab:
 
 
 def rounds(layout: Layout, plane: Plane) -> bool:
-    """Whether float32 may round whole numbers of this plane."""
-    if layout.allocated <= 16 or not (plane.slope.is_integer() and plane.intercept.is_integer()):
-        return False
-    low, high = layout.limits
-    return max(abs(low * plane.slope + plane.intercept), abs(high * plane.slope + plane.intercept)) > EXACT_FLOAT
+    """Whether float32 may round whole numbers of this plane, or give two stored values the same one."""
+    whole = plane.slope.is_integer() and plane.intercept.is_integer()
+    largest = max(abs(limit * plane.slope + plane.intercept) for limit in layout.limits)
+    return largest > EXACT_FLOAT * (1 if whole else abs(plane.slope))
