@@ -97,6 +97,8 @@ def _parse(path: Path, descriptor: int, data: bytes, size: int, shapes: Shapes) 
         syntax, start = _meta(data, begin, whole)
     except Refuse as refusal:
         return Broken(path, refusal, {})
+    if start >= size:
+        return Broken(path, Refuse("E_TRUNCATED", "the file ends before its data set"), {})
     encoding = ENCODINGS.get(syntax, Encoding())
     if not syntax:
         syntax, encoding = _guess(data, start)

@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tags
 from elements import Item
 from instance import Identity, identity
 from part10 import Broken, File, look
 from refusal import Refuse, Warn, tail
 from shapes import Shapes
+from values import raw
 
 MAX_FILES = 200_000
 MAX_FOLDERS = 50_000
+COMPOSITE = b"1.2.840.10008.5.1.4.1.1."  # storage classes of patients' objects (PS3.4 B.5)
+DIRECTORY_GROUP = b"\x04\x00"  # a DICOMDIR begins with it (PS3.3 F.3.2.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,20 @@ def _object(result: Scan, file: File, item: Item) -> None:
     try:
         who = identity(item)
     except Refuse as refusal:
-        if file.pixels is not None:
-            result.broken.setdefault("", []).append(Refuse(refusal.code, f"{file.label}: {refusal.reason}"))
-        else:
+        if _of_no_patient(file, item):
             result.warnings.append(Warn("W_NOT_IMAGE", f"{file.label} was skipped: an object without pixels"))
+        else:
+            result.broken.setdefault("", []).append(Refuse(refusal.code, f"{file.label}: {refusal.reason}"))
         return
     result.objects.append(Found(file, who, item))
+
+
+def _of_no_patient(file: File, item: Item) -> bool:
+    """A directory or a definition (hanging protocol, palette …) has no series; all else that has none was cut."""
+    if file.pixels is not None:
+        return False
+    if sop_class := raw(item, tags.SOP_CLASS_UID):
+        return not sop_class.startswith(COMPOSITE)
+    with open(file.path, "rb") as source:
+        source.seek(file.start)
+        return source.read(2) == DIRECTORY_GROUP

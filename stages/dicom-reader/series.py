@@ -66,6 +66,8 @@ def sort_out(
         images, notes = _images(objects)
         if not _in(uid, chosen) or (images and uid in broken):
             continue
+        if images and notes:
+            warnings.append(Warn("W_NOT_IMAGE", f"series {tail(uid)}: beside its images {notes} was skipped"))
         modality = text(objects[0].item, tags.MODALITY)
         if not _in(modality, modalities):
             warnings.append(Warn("W_SERIES_SKIPPED", f"series {tail(uid)}: modality {modality} is not asked for"))
@@ -76,6 +78,7 @@ def sort_out(
         try:
             if uid in conflicts:
                 raise conflicts[uid]
+            _check_others(images, objects)
             series.append(_series(uid, images))
         except Refuse as refusal:
             refused.append(Refused(uid, refusal, all(_no_volume_by_kind(entry) for entry in images)))
@@ -99,7 +102,17 @@ def _images(objects: list[Found]) -> tuple[list[Found], str]:
     """The objects that may be images, and what the others are."""
     reasons = [not_an_image(entry.file, entry.identity) for entry in objects]
     images = [entry for entry, reason in zip(objects, reasons, strict=True) if not reason]
-    return images, Counter(filter(None, reasons)).most_common(1)[0][0] if not images else ""
+    others = Counter(filter(None, reasons)).most_common(1)
+    return images, others[0][0] if others else ""
+
+
+def _check_others(images: list[Found], objects: list[Found]) -> None:
+    """An object of the class of the images but without pixels is an image that was cut between two elements."""
+    classes = {entry.identity.sop_class for entry in images}
+    for entry in objects:
+        if entry.file.pixels is None and entry.identity.sop_class in classes:
+            reason = f"instance {tail(entry.identity.sop)}: the pixels are missing; send it again"
+            raise Refuse("E_TRUNCATED", reason)
 
 
 def _conflicts(objects: Iterable[Found]) -> dict[str, Refuse]:

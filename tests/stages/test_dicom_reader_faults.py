@@ -103,7 +103,7 @@ MIXTURES = {
     "position missing": (_set(ImagePositionPatient=None), "E_NO_GEOMETRY"),
     "position empty": (_set(ImagePositionPatient=""), "E_NO_GEOMETRY"),
     "spacing missing": (_set(PixelSpacing=None), "E_NO_GEOMETRY"),
-    "pixels missing": (_set(PixelData=None), "E_MISSING_SLICES n=1"),
+    "pixels missing": (_set(PixelData=None), "E_TRUNCATED"),
     "frames": (_set(NumberOfFrames=2), "E_NO_GEOMETRY"),
     "modality table": (_set(ModalityLUTSequence=[Dataset()]), "E_MODALITY_LUT"),
 }
@@ -527,6 +527,20 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- duplicates
+
+
+@pytest.mark.parametrize("tag", [0x00080005, 0x00080018, 0x00080060, 0x0020000D, 0x0020000E, 0x00280002, 0x7FE00010])
+def test_a_last_slice_that_was_cut_between_two_elements(tag: int, tmp_path: Path) -> None:
+    """The rest is a data set without a fault; without its slice the series would only be shorter."""
+    slices = [encoded(ds) for ds in series("cut", SpecificCharacterSet="ISO_IR 100")]
+    at = slices[-1].index(struct.pack("<HH", tag >> 16, tag & 0xFFFF), 300)
+    done = read(write([*slices[:-1], slices[-1][:at]], tmp_path / "in"))
+    assert refusal(done) in ("E_TRUNCATED", "E_UID")
+
+
+def test_a_file_that_ends_before_its_data_set(tmp_path: Path) -> None:
+    done = read(write([*map(encoded, series("none")), bytes(128) + b"DICM"], tmp_path / "in"))
+    assert refusal(done) == "E_TRUNCATED"
 
 
 def test_the_same_object_in_another_encoding_is_a_duplicate(tmp_path: Path) -> None:
