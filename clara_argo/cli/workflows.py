@@ -70,7 +70,7 @@ def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
     if form == "json":
         _print_json({"schema": SCHEMA, "files": {name: list(map(_as_json, some)) for name, some in found.items()}})
     else:
-        _print_findings(everything)
+        print_findings(everything)
         _print_summary(everything, len(files))
     return DefinitionError.exit_code if project.has_errors(everything) else 0
 
@@ -86,7 +86,7 @@ def _check(path: Path, strict: bool) -> tuple[Finding, ...]:
     return plan.read(path, strict=strict).findings
 
 
-def _print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
+def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
     for finding in findings:
         level = finding.level.value
         where = f"{finding.where}: " if finding.where else ""
@@ -131,7 +131,7 @@ def graph(file: Path, form: str, name: str | None, strict: bool) -> None:
         value = {**picture.as_json(found), "findings": list(map(_as_json, found.findings))}
         _print_json({"schema": SCHEMA, **value})
         return
-    _print_findings(found.findings, err=True)
+    print_findings(found.findings, err=True)
     if form == "text":
         plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
         click.echo(picture.as_text(found, ascii_only=plain))

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
+from clara_argo import environment
 from clara_argo.artifacts import tree
 from clara_argo.graph import PAYLOAD, Node
 from clara_argo.model.workflow import StageSpec
-from clara_argo.runners import command, environment, points, process
+from clara_argo.runners import command, points, process
 from clara_argo.runners.jobfolder import StageFolder
 from clara_driver import contract
 from clara_driver.driver import one_line
@@ -47,7 +48,7 @@ class Attempt:
     def logs(self) -> Path:
         return self.folder.logs(self.number)
 
-    def prepare(self) -> environment.Folders:
+    def prepare(self) -> environment.Folders[Path]:
         """Empty folders, `input.lock` in place. What an earlier attempt left is removed."""
         for left in (self.folder.attempt, self.folder.locks):
             tree.remove(left)
@@ -61,10 +62,10 @@ class Attempt:
             work=work / "work",
             temporary=work / "tmp",
             progress=work / "progress",
-            library=self.library,
             study=self.payload if self.spec.study else None,
             publish=work / "publish" if self.spec.publish else None,
             models=models(self.spec),
+            application=self.spec.folder,
         )
         made = [folders.output, folders.locks, folders.logs, folders.work, folders.temporary]
         for folder in [*made, *([folders.publish] if folders.publish else [])]:
@@ -88,7 +89,9 @@ class Attempt:
         folders = self.prepare()
         points.reached("attempt-prepared")
         words = command.words(self.spec, self.node.step.args)
-        variables = environment.variables(self.spec, folders, {**self.facts, contract.ATTEMPT: str(self.number)})
+        facts = {**self.facts, contract.ATTEMPT: str(self.number)}
+        base = environment.of_a_process(folders, self.library)
+        variables = environment.variables(self.spec, folders, facts, base)
         if command.uses_module(self.spec):
             variables["PYTHONPATH"] += f":{self.spec.folder}"
         ending = process.run(

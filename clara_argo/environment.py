@@ -1,7 +1,8 @@
-"""The variables that a stage starts with: the contract's, their twins of older systems, its own, and a clean PATH.
+"""The variables that a stage starts with, as a process and in a container.
 
-Nothing else of the runner's environment goes in. Twins: `NVIDIA_CLARA_*` (Clara Deploy's operators), `MONAI_*` and
-`HOLOSCAN_*` (application packages 0.x and 1.0), so that programs written for them run unchanged.
+The contract's, their twins of older systems, the stage's own; as a process also a clean PATH, and nothing else of the
+runner's environment. Twins: `NVIDIA_CLARA_*` (Clara Deploy's operators), `MONAI_*` and `HOLOSCAN_*` (application
+packages 0.x and 1.0), so that programs written for them run unchanged.
 """
 
 from __future__ import annotations
@@ -10,51 +11,59 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Generic, TypeVar
 
 from clara_argo.model.workflow import StageSpec
 from clara_driver import contract
 
+P = TypeVar("P", bound=PurePath)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Folders:
+class Folders(Generic[P]):
     """Where the folders of one attempt are. None = the stage does not ask for it."""
 
-    input: Path
-    inputs: Mapping[str, Path]  # of each producer, when there are several
-    output: Path
-    locks: Path
-    logs: Path
-    work: Path  # working directory
-    temporary: Path
-    progress: Path  # a file
-    library: Path  # holds clara_driver only
-    study: Path | None = None
-    publish: Path | None = None
-    models: Path | None = None
+    input: P
+    inputs: Mapping[str, P]  # of each producer, when there are several
+    output: P
+    locks: P
+    logs: P
+    work: P  # working directory
+    temporary: P
+    progress: P  # a file
+    study: P | None = None
+    publish: P | None = None
+    models: P | None = None
+    application: P | None = None  # the stage's code
 
 
-def variables(spec: StageSpec, folders: Folders, facts: Mapping[str, str]) -> dict[str, str]:
-    """`facts`: the contract's variables that are no folders (job, names, attempt, created)."""
+def variables(
+    spec: StageSpec, folders: Folders[P], facts: Mapping[str, str], base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """`facts`: the contract's variables that are no folders (job, names, attempt, created); `base` gives way to all."""
     own = _contract(spec, folders) | dict(facts)
-    return _base(folders) | _twins(spec, folders, own) | dict(spec.env) | own
+    return dict(base or {}) | _twins(spec, folders, own) | dict(spec.env) | own
 
 
-def _base(folders: Folders) -> dict[str, str]:
-    """PATH begins with the interpreter's folder: `python3` in a shell script is the Python that runs `clara`."""
+def of_a_process(folders: Folders[Path], library: Path) -> dict[str, str]:
+    """PATH begins with the interpreter's folder: `python3` in a shell script is the Python that runs `clara`.
+
+    `library` holds clara_driver only.
+    """
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": str(folders.temporary),
         "TMPDIR": str(folders.temporary),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(folders.library),
+        "PYTHONPATH": str(library),
         "PYTHONDONTWRITEBYTECODE": "1",  # the code of a stage is not ours to write to
         "PYTHONUNBUFFERED": "1",  # logs are live
     }
 
 
-def _contract(spec: StageSpec, folders: Folders) -> dict[str, str]:
-    values: dict[str, Path | None] = {
+def _contract(spec: StageSpec, folders: Folders[P]) -> dict[str, str]:
+    values: dict[str, P | None] = {
         contract.INPUT: folders.input,
         contract.OUTPUT: folders.output,
         contract.LOCKS: folders.locks,
@@ -74,7 +83,7 @@ def _contract(spec: StageSpec, folders: Folders) -> dict[str, str]:
     return texts | {name: str(path) for name, path in values.items() if path is not None}
 
 
-def _twins(spec: StageSpec, folders: Folders, own: Mapping[str, str]) -> dict[str, str]:
+def _twins(spec: StageSpec, folders: Folders[P], own: Mapping[str, str]) -> dict[str, str]:
     inputs = folders.inputs or {spec.mount_in: folders.input}
     texts = {
         "NVIDIA_CLARA_INPUTPATHS": ";".join(f"{name}:{path}" for name, path in inputs.items()),
@@ -97,6 +106,6 @@ def _twins(spec: StageSpec, folders: Folders, own: Mapping[str, str]) -> dict[st
         texts["NVIDIA_CLARA_PUBLISHING"] = str(folders.publish)
     if folders.models is not None:
         texts |= {"MONAI_MODELPATH": str(folders.models), "HOLOSCAN_MODEL_PATH": str(folders.models)}
-    if spec.folder is not None:
-        texts["MONAI_APPLICATION"] = str(spec.folder)
+    if folders.application is not None:
+        texts["MONAI_APPLICATION"] = str(folders.application)
     return texts

@@ -1,0 +1,162 @@
+"""One stage as a container: its image, words, variables and folders, each where the stage's definition says.
+
+Argo replaces `{{…}}` and Kubernetes `$(…)` in what a container is started with; what a user wrote is kept from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from clara_argo.compile.cluster import Cluster
+from clara_argo.environment import Folders, variables
+from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.model.workflow import StageSpec
+from clara_argo.source import Findings
+from clara_driver import contract
+
+Object = dict[str, Any]
+
+PROGRESS = PurePosixPath("/var/run/argo/progress")  # ARGO_PROGRESS_FILE, argo-workflows/workflow/common/common.go
+TEMPORARY = PurePosixPath("/tmp")
+JOB, CREATED = "{{workflow.parameters.job}}", "{{workflow.parameters.created}}"
+VOLUME = "clara"
+LOCKED_DOWN: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def folders(node: Node) -> Folders[PurePosixPath]:
+    """Where a stage finds its folders in its container."""
+    spec = node.spec
+    app = PurePosixPath(spec.app_dir)
+    one = app / spec.inputs
+    return Folders(
+        input=one,
+        inputs={name: one / name for name in map(input_name, node.inputs)} if len(node.inputs) > 1 else {},
+        output=app / spec.outputs,
+        locks=PurePosixPath(spec.lock_dir),
+        logs=app / "logs",
+        work=app,
+        temporary=TEMPORARY,
+        progress=PROGRESS,
+        study=app / "study" if spec.study else None,
+        publish=app / "publish" if spec.publish else None,
+        models=app / "models" if spec.models else None,
+        application=app,
+    )
+
+
+def input_name(stage: str) -> str:
+    """The sub-folder of an input when there are several."""
+    return contract.PAYLOAD_FOLDER if stage == PAYLOAD else stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Containers:
+    """Makes the containers of one graph."""
+
+    graph: Graph
+    cluster: Cluster
+
+    def check(self, findings: Findings) -> None:
+        """Report everything that cannot run in a container as it is."""
+        for node in self.graph.nodes:
+            self._check(node, findings)
+
+    def _check(self, node: Node, findings: Findings) -> None:
+        spec, at = node.spec, node.step.stage
+        if not spec.image.repository:
+            findings.error("no-image", f"stage {node.name!r} names no image", at, "add image: to its stage.yaml")
+        elif not (spec.image.tag or spec.image.digest):
+            message = f"the image of stage {node.name!r} has no tag and no digest: what runs may change by itself"
+            findings.warning("image-tag", message, at, "add a tag, or better a digest")
+        if not spec.command:
+            hint = "add command: to its stage.yaml; what the image starts by itself is known to its registry only"
+            findings.error("no-command", f"stage {node.name!r} has no command", at, hint)
+        for what, texts in (("command", spec.command), ("args", node.step.args), ("env", tuple(spec.env.values()))):
+            for text in texts:
+                if "{{" in text:
+                    message = f"{what} of stage {node.name!r} holds '{{{{', which Argo would replace"
+                    findings.error("argo-tag", message, text, "put it into a file of the image, or write it otherwise")
+        where = folders(node)
+        taken = [where.input, where.output, where.logs, where.temporary, where.study, where.publish]
+        places = [str(place) for place in (*taken, where.locks) if place is not None]
+        for place in places:
+            inside = [other for other in places if other != place and other.startswith(f"{place}/")]
+            if inside or places.count(place) > 1 or place == "/":
+                message = f"the folder {place} of stage {node.name!r} holds another folder of its contract"
+                findings.error("folders", message, at, "give appDir, inputs, outputs and lockDir folders of their own")
+                break
+
+    def __call__(self, node: Node, *, attempt: str, mounts: list[Object], name: str = "") -> Object:
+        """`attempt`: what CLARA_ATTEMPT becomes, an expression of Argo's or a number."""
+        spec = node.spec
+        made: Object = {"name": name} if name else {}
+        args = [literal(word) for word in node.step.args]
+        return made | {
+            "image": self.image(spec),
+            "imagePullPolicy": "IfNotPresent",
+            "workingDir": spec.app_dir,
+            "command": [literal(word) for word in spec.command],
+            **({"args": args} if args else {}),
+            "env": self._env(node, attempt),
+            **({"resources": asked} if (asked := self.resources(spec)) else {}),
+            "securityContext": LOCKED_DOWN,
+            "volumeMounts": mounts,
+        }
+
+    def image(self, spec: StageSpec) -> str:
+        """The registry of the cluster goes before a name whose first part is no host (`docker pull` tells them so)."""
+        first, slash, _ = spec.image.repository.partition("/")
+        has_registry = bool(slash) and (any(mark in first for mark in ".:") or first == "localhost")
+        prefix = "" if has_registry or not self.cluster.registry else self.cluster.registry.rstrip("/") + "/"
+        return f"{prefix}{spec.image}"
+
+    def _env(self, node: Node, attempt: str) -> list[Object]:
+        facts = {
+            contract.JOB: JOB,
+            contract.WORKFLOW: literal(self.graph.workflow.name),
+            contract.WORKFLOW_DIGEST: self.graph.digest,
+            contract.CREATED: CREATED,
+            contract.ATTEMPT: attempt,
+        }
+        base = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), "PYTHONUNBUFFERED": "1"}
+        found = variables(node.spec, folders(node), facts, base)
+        own = node.spec.env
+        return [{"name": name, "value": literal(value) if name in own else value} for name, value in found.items()]
+
+    def resources(self, spec: StageSpec) -> Object:
+        """What is asked for is reserved; memory and GPUs are the limit as well, processor time is not."""
+        asked = spec.resources
+        requests = {name: value for name, value in (("cpu", asked.cpu), ("memory", asked.memory)) if value}
+        limits = {"memory": asked.memory} if asked.memory else {}
+        if asked.gpu:
+            limits[self.cluster.gpu] = str(asked.gpu)
+        return {name: value for name, value in (("requests", requests), ("limits", limits)) if value}
+
+
+def literal(text: str) -> str:
+    """As written: Kubernetes reads `$$` as `$` and `$(NAME)` as a variable, in command, args and env alike."""
+    return str(text).replace("$", "$$")
+
+
+def mount(path: PurePosixPath, folder: str, *, read_only: bool = False) -> Object:
+    """A folder of the pod's volume, in a container."""
+    made: Object = {"name": VOLUME, "mountPath": str(path), "subPath": folder}
+    return made | {"readOnly": True} if read_only else made
+
+
+def own_mounts(node: Node, below: str = "", locks: str = "locks", logs: str = "logs") -> Iterator[Object]:
+    """Mounts of what a stage writes. `below`: prefix of its folders in the volume."""
+    where = folders(node)
+    yield mount(where.output, f"{below}output")
+    yield mount(where.locks, locks)
+    yield mount(where.logs, logs)
+    if where.publish is not None:
+        yield mount(where.publish, f"{below}publish")
+    yield mount(where.temporary, f"{below}tmp")

@@ -1,0 +1,223 @@
+"""The stages as templates: one pod a stage with a packed object on each edge, or all of them in one pod (fused).
+
+Mount shapes and retry expressions are those that ran on Argo 4.1: inputs need no volume of ours, what a stage writes is
+a folder of one emptyDir, locks are raw artifacts, and a stage that ran out of time is told only by its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from clara_argo.compile.cluster import Cluster
+from clara_argo.compile.container import (
+    JOB,
+    VOLUME,
+    Containers,
+    Object,
+    folders,
+    input_name,
+    mount,
+    own_mounts,
+)  # fmt: skip
+from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_driver import contract
+
+MAIN = "main"
+PAYLOAD_KEY = "payloads/{{workflow.parameters.payload}}/input.tgz"
+ATTEMPT = "{{=string(asInt(retries) + 1)}}"
+OUT_OF_TIME = '!(lastRetry.message contains "longer than the specified deadline")'
+AGAIN = f'(lastRetry.status == "Error" || asInt(lastRetry.exitCode) in [75, 137, 143]) && {OUT_OF_TIME}'
+# In one pod the exit code is that of the last container: only the message holds the stage's own.
+AGAIN_FUSED = f'(lastRetry.status == "Error" || lastRetry.message matches "exit code (75|137|143)[)]") && {OUT_OF_TIME}'
+
+
+def retry(times: int, expression: str) -> Object:
+    """No maxDuration: it counts from the start of the first attempt, so a long stage would never be tried again."""
+    if not times:
+        return {}
+    strategy = {
+        "limit": str(times),
+        "retryPolicy": "Always",
+        "expression": expression,
+        "backoff": {"duration": "10s", "factor": "2"},
+    }
+    return {"retryStrategy": strategy}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Templates:
+    """`names`: stage -> its name on the cluster."""
+
+    graph: Graph
+    cluster: Cluster
+    names: Mapping[str, str]
+    container: Containers
+
+    # -- one pod a stage ------------------------------------------------------------------------------------------
+
+    def separate(self) -> list[Object]:
+        """The DAG, and a leaf for each stage."""
+        return [self._dag(), *map(self._leaf, self.graph.nodes)]
+
+    def _dag(self) -> Object:
+        payload: Object = {"name": "study", "s3": {"key": PAYLOAD_KEY}}
+        return {
+            "name": MAIN,
+            "inputs": {"artifacts": [payload]},
+            "dag": {"failFast": True, "tasks": [self._task(node) for node in self.graph.nodes]},
+        }
+
+    def _task(self, node: Node) -> Object:
+        given = [{"name": self._input(node, stage), "from": self._from(stage)} for stage in node.inputs]
+        if node.spec.study:
+            given.append({"name": "study", "from": self._from(PAYLOAD)})
+        task: Object = {"name": self.names[node.name], "template": self.names[node.name]}
+        if needed := self._needed(node):
+            task["depends"] = " && ".join(f"{self.names[stage]}.Succeeded" for stage in needed)
+        return task | {"arguments": {"artifacts": given}}
+
+    def _needed(self, node: Node) -> list[str]:
+        needed = {*node.waits_for, *node.inputs} - {PAYLOAD}
+        return [other.name for other in self.graph.nodes if other.name in needed]
+
+    def _input(self, node: Node, stage: str) -> str:
+        """The artifact's name; with one input simply `input`."""
+        if len(node.inputs) < 2:
+            return "input"
+        return f"input-{contract.PAYLOAD_FOLDER if stage == PAYLOAD else self.names[stage]}"
+
+    def _from(self, stage: str) -> str:
+        if stage == PAYLOAD:
+            return "{{inputs.artifacts.study}}"
+        return f"{{{{tasks.{self.names[stage]}.outputs.artifacts.output}}}}"
+
+    def _leaf(self, node: Node) -> Object:
+        spec, where = node.spec, folders(node)
+        inputs = [
+            {"name": self._input(node, stage), "path": str(where.inputs.get(input_name(stage), where.input))}
+            for stage in node.inputs
+        ]
+        if where.study is not None:
+            inputs.append({"name": "study", "path": str(where.study)})
+        attempt = ATTEMPT if spec.retries else "1"
+        return {
+            "name": self.names[node.name],
+            "activeDeadlineSeconds": spec.timeout,
+            **retry(spec.retries, AGAIN),
+            **self._placement([node]),
+            "inputs": {"artifacts": [*inputs, *self._locks(node)]},
+            "outputs": {"artifacts": self._outputs(node)},
+            "container": self.container(node, attempt=attempt, mounts=list(own_mounts(node))),
+        }
+
+    def _locks(self, node: Node) -> list[Object]:
+        """Written before the stage starts: its input's lock, and that of each stage it waited for."""
+        where = folders(node).locks
+        others = [self.graph.node(name).spec.lock for name in node.waits_for]
+        paths = dict.fromkeys([node.spec.input_lock, *(str(where / lock) for lock in others)])
+        return [_lock(number, path) for number, path in enumerate(paths)]
+
+    def _outputs(self, node: Node) -> list[Object]:
+        where, below = folders(node), f"jobs/{JOB}/{self.names[node.name]}"
+        level = 0 if PAYLOAD in node.inputs else 1  # what is made of the payload are images, which hardly shrink
+        output = _packed("output", str(where.output), f"{below}/output.tgz", level)
+        if node.name in self.graph.results:
+            output["s3"] = {"key": self._result_key(node.name)}
+            output |= KEEP
+        made = [output, _packed("logs", str(where.logs), f"{below}/logs.tgz", 1)]
+        if where.publish is not None:
+            made.append(_packed("publish", str(where.publish), f"{below}/publish.tgz", 1))
+        return made
+
+    def _result_key(self, stage: str) -> str:
+        """Several results: a folder each, as in the result of a local job."""
+        return f"jobs/{JOB}/result.tgz" if len(self.graph.results) == 1 else f"jobs/{JOB}/result/{stage}.tgz"
+
+    def _placement(self, nodes: Iterable[Node]) -> Object:
+        """GPU nodes are commonly tainted with the name of the resource."""
+        if not any(node.spec.resources.gpu for node in nodes):
+            return {}
+        return {"tolerations": [{"key": self.cluster.gpu, "operator": "Exists", "effect": "NoSchedule"}]}
+
+    # -- all in one pod -------------------------------------------------------------------------------------------
+
+    def fused(self) -> list[Object]:
+        """A container set: no hop through the store between stages; one deadline, one retry for all of them."""
+        nodes = self.graph.nodes
+        times = max(node.spec.retries for node in nodes)
+        locks = dict.fromkeys(node.spec.input_lock for node in nodes)
+        root = "/clara"
+        first = {"name": "input", "path": f"{root}/input", "s3": {"key": PAYLOAD_KEY}}
+        raw = [_lock(number, f"{root}/locks/{path.rpartition('/')[2]}") for number, path in enumerate(locks)]
+        return [
+            {
+                "name": MAIN,
+                "activeDeadlineSeconds": sum(node.spec.timeout for node in nodes),
+                **retry(times, AGAIN_FUSED),
+                **self._placement(nodes),
+                "inputs": {"artifacts": [first, *raw]},
+                "outputs": {"artifacts": self._fused_outputs(root)},
+                "containerSet": {
+                    "volumeMounts": [{"name": VOLUME, "mountPath": root}],
+                    "containers": self._fused_containers(ATTEMPT if times else "1"),
+                },
+            }
+        ]
+
+    def _fused_outputs(self, root: str) -> list[Object]:
+        made = []
+        for number, stage in enumerate(self.graph.results):
+            path = f"{root}/{self.names[stage]}/output"
+            name = "result" if len(self.graph.results) == 1 else f"result-{number}"
+            made.append(_packed(name, path, self._result_key(stage), 1) | KEEP)
+        # One output that may be collected: without it a deleted job's archived logs would stay in the store.
+        made.append(_packed("logs", f"{root}/logs", f"jobs/{JOB}/logs.tgz", 1))
+        for node in self.graph.nodes:
+            if node.spec.publish:
+                name = self.names[node.name]
+                key = f"jobs/{JOB}/{name}/publish.tgz"
+                made.append(_packed(f"publish-{name}", f"{root}/{name}/publish", key, 1))
+        return made
+
+    def _fused_containers(self, attempt: str) -> list[Object]:
+        *others, last = self.graph.nodes
+        called = {node.name: self.names[node.name] for node in others} | {last.name: MAIN}
+        made = []
+        for node in self.graph.nodes:
+            needed = self._needed(node) if node is not last else self._sinks_and(node)
+            container = self.container(node, attempt=attempt, mounts=self._fused_mounts(node), name=called[node.name])
+            made.append(container | ({"dependencies": [called[name] for name in needed]} if needed else {}))
+        return made
+
+    def _sinks_and(self, last: Node) -> list[str]:
+        """What the last container waits for: what it needs, and every other end of the graph; it collects outputs."""
+        needed = set(self._needed(last))
+        used = {name for node in self.graph.nodes for name in self._needed(node)}
+        ends = {node.name for node in self.graph.nodes if node.name not in used} - {last.name}
+        return [node.name for node in self.graph.nodes if node.name in needed | ends]
+
+    def _fused_mounts(self, node: Node) -> list[Object]:
+        where, name = folders(node), self.names[node.name]
+        made = [
+            mount(where.inputs.get(input_name(stage), where.input), self._fused_folder(stage), read_only=True)
+            for stage in node.inputs
+        ]
+        if where.study is not None:
+            made.append(mount(where.study, "input", read_only=True))
+        return [*made, *own_mounts(node, f"{name}/", "locks", f"logs/{name}")]
+
+    def _fused_folder(self, stage: str) -> str:
+        return "input" if stage == PAYLOAD else f"{self.names[stage]}/output"
+
+
+# The result is delivered and removed by whoever asked for it, not with the Workflow.
+KEEP: Object = {"artifactGC": {"strategy": "Never"}}
+
+
+def _packed(name: str, path: str, key: str, level: int) -> Object:
+    return {"name": name, "path": path, "archive": {"tar": {"compressionLevel": level}}, "s3": {"key": key}}
+
+
+def _lock(number: int, path: str) -> Object:
+    return {"name": f"lock-{number}", "path": path, "raw": {"data": "\n"}}

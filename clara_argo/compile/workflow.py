@@ -1,0 +1,181 @@
+"""The two objects: a WorkflowTemplate with all that a submitter may not change, a Workflow with three parameters.
+
+No patient data: a Workflow carries an opaque job, an opaque payload and a time; they end up in etcd, UI and metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clara_argo.compile import names
+from clara_argo.compile.cluster import Cluster
+from clara_argo.compile.container import VOLUME, Containers, Object, folders
+from clara_argo.compile.template import MAIN, Templates
+from clara_argo.errors import Finding
+from clara_argo.graph import Graph
+from clara_argo.source import Findings
+
+API = "argoproj.io/v1alpha1"
+PARAMETERS = ("job", "payload", "created")
+DIGEST = "clara.dev/digest"  # of the whole spec: `clara apply` compares it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """One job of a template. The default is an example that shows the form; a real one has ids of its own."""
+
+    job: str = "0" * 32
+    payload: str = "example"
+    created: str = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compiled:
+    template: Object
+    workflow: Object
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.template["metadata"]["name"])
+
+
+def compile_graph(
+    graph: Graph,
+    cluster: Cluster | None = None,
+    *,
+    fused: bool = False,
+    strict: bool = False,
+    submission: Submission | None = None,
+) -> Compiled:
+    """The objects of a graph; `fused`: all stages in one pod. Raises DefinitionError with everything that cannot run.
+
+    Raises NotInstalled when hera, the second reader of what is written, is not there.
+    """
+    from clara_argo.compile.judge import understood
+
+    cluster, findings = cluster or Cluster(), Findings(graph.workflow.source, strict=strict)
+    containers = Containers(graph=graph, cluster=cluster)
+    containers.check(findings)
+    if fused:
+        _check_fused(graph, findings)
+    found = findings.check()
+    mapped = names.stages((node.name for node in graph.nodes), graph.workflow.source)
+    templates = Templates(graph=graph, cluster=cluster, names=mapped, container=containers)
+    spec = _spec(graph, cluster, templates.fused() if fused else templates.separate())
+    template = _template(graph, cluster, spec, fused=fused)
+    return Compiled(
+        template=understood(template),
+        workflow=understood(_workflow(template, submission or Submission())),
+        findings=found,
+    )
+
+
+def _check_fused(graph: Graph, findings: Findings) -> None:
+    """In one pod the volume lies at /clara, and there is one folder of locks for all."""
+    for node in graph.nodes:
+        where = folders(node)
+        if any(str(place).startswith("/clara/") for place in (where.input, where.output, where.locks, where.logs)):
+            message = f"the folders of stage {node.name!r} lie below /clara, where the fused pod has its volume"
+            findings.error(
+                "fused-folders", message, node.step.stage, "give it another appDir, or compile without --fused"
+            )
+        if node.spec.input_lock.rpartition("/")[0] != node.spec.lock_dir.rstrip("/"):
+            message = f"inputLock of stage {node.name!r} is not in its lockDir; in one pod it would not be seen"
+            findings.error("fused-lock", message, node.step.stage, "move it there, or compile without --fused")
+
+
+def _spec(graph: Graph, cluster: Cluster, templates: list[Object]) -> Object:
+    name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
+    secrets = [{"name": secret} for secret in cluster.pull_secrets]
+    return {
+        "entrypoint": MAIN,
+        "serviceAccountName": cluster.stage_account,
+        **({"imagePullSecrets": secrets} if secrets else {}),
+        "arguments": {"parameters": [{"name": parameter} for parameter in PARAMETERS]},
+        "workflowMetadata": {  # the template's own annotations do not reach the Workflow
+            "labels": {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": name},
+            "labelsFrom": {"clara.dev/job": {"expression": "workflow.parameters.job"}},
+            "annotations": {
+                "workflows.argoproj.io/title": graph.workflow.name,
+                "workflows.argoproj.io/description": _description(graph),
+            },
+        },
+        "artifactRepositoryRef": {"configMap": cluster.repository_map, "key": cluster.repository_key},
+        "archiveLogs": True,
+        "activeDeadlineSeconds": _longest(graph) + cluster.waiting,
+        "parallelism": cluster.parallelism,
+        "podGC": {"strategy": "OnPodSuccess", "deleteDelayDuration": f"{cluster.keep_pod}s"},
+        "ttlStrategy": {"secondsAfterSuccess": cluster.keep_succeeded, "secondsAfterFailure": cluster.keep_failed},
+        "artifactGC": {
+            "strategy": "OnWorkflowDeletion",
+            "serviceAccountName": cluster.collector_account,
+            "forceFinalizerRemoval": True,
+        },
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": cluster.user,
+            "runAsGroup": cluster.user,
+            "fsGroup": cluster.user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": [{"name": VOLUME, "emptyDir": {"sizeLimit": cluster.volume_size}}],
+        "templates": templates,
+    }
+
+
+def _description(graph: Graph) -> str:
+    """Stages in their order; the UI shows it."""
+    return " -> ".join(node.name for node in graph.nodes)[:500]
+
+
+def _longest(graph: Graph) -> int:
+    """Seconds when every stage takes all of its time in each of its attempts, one after the other."""
+    return sum(node.spec.timeout * (1 + node.spec.retries) for node in graph.nodes)
+
+
+def _template(graph: Graph, cluster: Cluster, spec: Object, *, fused: bool) -> Object:
+    name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
+    labels = {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": name}
+    annotations = {
+        "workflows.argoproj.io/version": ">= v4.0.0",
+        "clara.dev/workflow-id": graph.workflow.id,
+        "clara.dev/workflow-name": graph.workflow.name,
+        "clara.dev/workflow-digest": graph.digest,
+        DIGEST: _digest([spec, cluster.namespace]),
+    }
+    metadata = {
+        "name": f"{name}-fused" if fused else name,
+        "namespace": cluster.namespace,
+        "labels": labels,
+        "annotations": annotations,
+    }
+    return {"apiVersion": API, "kind": "WorkflowTemplate", "metadata": metadata, "spec": spec}
+
+
+def _workflow(template: Object, submission: Submission) -> Object:
+    """Its name comes from the job: who submits it twice hears that it exists."""
+    metadata = template["metadata"]
+    values: Iterable[str] = (submission.job, submission.payload, submission.created)
+    return {
+        "apiVersion": API,
+        "kind": "Workflow",
+        "metadata": {
+            "name": f"clara-{submission.job}",
+            "namespace": metadata["namespace"],
+            "labels": dict(metadata["labels"]) | {"clara.dev/job": submission.job},
+        },
+        "spec": {
+            "workflowTemplateRef": {"name": metadata["name"]},
+            "arguments": {
+                "parameters": [{"name": name, "value": value} for name, value in zip(PARAMETERS, values, strict=True)]
+            },
+        },
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
