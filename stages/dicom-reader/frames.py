@@ -21,6 +21,7 @@ from refusal import Refuse, tail
 
 MAX_FRAGMENTS = 200_000
 MAX_FRAME = 1 << 30  # bytes of one frame, before any decoding
+MAX_INFLATED = 1 << 30  # bytes of pixels of a deflated object, which is held whole
 ITEM, DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 BLOCK = 1 << 20
 NATIVE = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED))
@@ -97,6 +98,8 @@ def _native(instance: Instance, offset: int, length: int) -> tuple[tuple[tuple[i
     if length != expected + expected % 2 and length != expected:
         reason = f"{length} bytes of pixels where {expected} belong ({layout.rows} x {layout.columns} x "
         raise Refuse("E_PIXEL_LENGTH", f"{reason}{layout.frames} x {layout.allocated} bits); send it again")
+    if file.deflated and expected > MAX_INFLATED:
+        raise Refuse("E_TOO_LARGE", f"{expected} bytes of deflated pixels in one object; send it uncompressed")
     if file.encoding.big and layout.allocated == 8 and size % 2:
         raise Refuse("E_PIXEL_FORMAT", "an odd number of 8-bit pixels in big-endian words; send it little endian")
     if not file.deflated and offset + expected > file.size:

@@ -19,6 +19,7 @@ from values import numbers, raw, short, text, uid, whole
 MAX_POSITION = 1e5  # mm
 MIN_SPACING, MAX_SPACING = 1e-4, 1e3  # mm
 MAX_RESCALE = 1e12
+OUTSIDE_TOLERANCE = 0.01  # mm, or cosines: values that are written twice with other digits
 UNIT_TOLERANCE = 1e-3  # of the length of a direction, and of the cosine between two
 
 SKIPPED_CLASSES = {
@@ -200,7 +201,22 @@ def _grouped_planes(item: Item, frames: int) -> tuple[Plane, ...]:
             planes.append(_plane(macros[0], macros[1], macros[2], macros[3] or ({},), number))
         except Refuse as refusal:
             raise Refuse(refusal.code, f"frame {number}: {refusal.reason}", refusal.about) from None
+    _check_outside(item, planes)
     return tuple(planes)
+
+
+def _check_outside(item: Item, planes: list[Plane]) -> None:
+    """Geometry outside the groups has no place in such an object; where it stands, it must not say something else."""
+    found = {
+        tags.IMAGE_POSITION_PATIENT: {plane.position for plane in planes},
+        tags.IMAGE_ORIENTATION_PATIENT: {plane.orientation for plane in planes},
+        tags.PIXEL_SPACING: {plane.spacing for plane in planes},
+    }
+    for tag, of_frames in found.items():
+        outside = numbers(item, tag, len(next(iter(of_frames))), "E_BAD_GEOMETRY")
+        same = [outside is None or math.dist(outside, one) <= OUTSIDE_TOLERANCE for one in of_frames]
+        if not (any(same) if tag == tags.IMAGE_POSITION_PATIENT else all(same)):
+            raise Refuse("E_FRAMES", f"{tags.name(tag)} outside the functional groups contradicts them")
 
 
 def _items(item: Item, tag: int) -> list[Item]:

@@ -353,6 +353,16 @@ def test_values_that_float32_rounds_are_said(tmp_path: Path) -> None:
     assert load(path)[0].element == "MET_FLOAT" and codes(path) == ["W_ROUNDED"]
 
 
+@pytest.mark.parametrize(
+    "slope, intercept, said", [("1", "1e9", True), ("0.001", "1e9", True), ("0.001", "-1024", False)]
+)
+def test_a_rescale_that_float32_rounds_is_said(slope: str, intercept: str, said: bool, tmp_path: Path) -> None:
+    """16-bit values too: far from zero neighbouring ones become the same."""
+    slices = series("far", RescaleSlope=slope, RescaleIntercept=intercept)
+    path = the_volume(write(slices, tmp_path / "in"))
+    assert load(path)[0].element == "MET_FLOAT" and codes(path) == ["W_ROUNDED"] * said
+
+
 # ---------------------------------------------------------------- frames that contradict their groups
 
 
@@ -408,6 +418,9 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Dataset], object], str]] = {
     ),
     "rescale outside the groups": (_root_rescale, "E_FRAMES"),
     "rescale outside against inside": (_outside, "E_FRAMES"),
+    "position outside the groups": (lambda ds: setattr(ds, "ImagePositionPatient", [0, 0, 0]), "E_FRAMES"),
+    "orientation outside": (lambda ds: setattr(ds, "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "E_FRAMES"),
+    "spacing outside": (lambda ds: setattr(ds, "PixelSpacing", [9, 9]), "E_FRAMES"),
     "pixels of one frame more": (lambda ds: setattr(ds, "PixelData", ds.PixelData + bytes(240)), "E_PIXEL_LENGTH"),
 }  # fmt: skip
 
@@ -420,6 +433,13 @@ def test_frames_that_contradict(tmp_path: Path) -> None:
         write([ds], tmp_path / "in" / name)
         expected[uid(name, "s")[-8:]] = code
     assert refusals(tmp_path / "in") == expected
+
+
+def test_geometry_outside_the_groups_that_says_the_same(tmp_path: Path) -> None:
+    ds, source = _object(), series("groups")[2]
+    for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        setattr(ds, key, getattr(source, key))
+    assert share_right(the_volume(write([ds], tmp_path / "in"))) == 1
 
 
 def test_shared_rescale_and_measures_apply_to_all_frames(tmp_path: Path) -> None:
@@ -604,13 +624,19 @@ def test_deflate_bombs(tmp_path: Path) -> None:
     ds = image("bomb", 0, axial(0))
     ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     meta, _ = _meta(encoded(ds))
-    _, body = _meta(encoded(image("bomb", 0, axial(0))))
+    plain = encoded(image("bomb", 0, axial(0)))
+    _, body = _meta(plain)
     zeros = bytes(64 << 20)
     private = _element(0x00091010, b"OB", zeros) + body
     assert refusal(read(write([deflated(private, meta)], tmp_path / "private"))) == "E_TOO_LARGE"
     at = body.index(struct.pack("<HH", 0x7FE0, 0x0010))
     pixels = body[:at] + _element(0x7FE00010, b"OW", zeros)
     assert refusal(read(write([deflated(pixels, meta)], tmp_path / "pixels"))) == "E_PIXEL_LENGTH"
+    held = patched(patched(plain, 0x00280010, b"\x60\x6d"), 0x00280011, b"\x60\x6d")  # 28 000 x 28 000
+    _, held = _meta(held)
+    at = held.index(struct.pack("<HH", 0x7FE0, 0x0010))
+    held = held[:at] + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 2 * 28_000**2) + bytes(100)
+    assert refusal(read(write([deflated(held, meta)], tmp_path / "held"))) == "E_TOO_LARGE"
     short = deflated(body, meta)
     assert refusal(read(write([short[:-200]], tmp_path / "short"))) in ("E_TRUNCATED", "E_UNREADABLE")
 
