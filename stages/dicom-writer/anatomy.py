@@ -16,10 +16,10 @@ UNPAIRED = {
 }  # fmt: skip  # terms of PS3.16 Annex L for what there is only one of
 
 
-def laterality(header: Dataset) -> Dataset:
-    """Laterality of the source; empty where the part may be one of two and nobody said which; else left out."""
+def laterality(header: Dataset, part: str) -> Dataset:
+    """Laterality of the source; empty where the body part may be one of two and nobody said which; else left out."""
     made = Dataset()
-    if line(header, "BodyPartExamined").upper() not in UNPAIRED:
+    if part.upper() not in UNPAIRED:
         given = line(header, "Laterality")
         made.Laterality = given if given in ("L", "R") else ""
     return made

@@ -22,7 +22,6 @@ from grid import Placement
 from headers import ACQUISITION, line, words
 from identity import Provenance, code
 from numpy.typing import NDArray
-from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from refusal import Refused
 from rescale import Coding
@@ -43,6 +42,8 @@ EQUIPMENT = (
     "Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName",
     "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "ContributingEquipmentSequence",
 )  # fmt: skip
+ALSO = ("PositionReferenceIndicator", "PatientPosition", "BurnedInAnnotation", *identity.LOSSY)
+COPIED = (*identity.COPIED, *EQUIPMENT, *ALSO)
 MODIFYING = Code("109103", "DCM", "Modifying Equipment")
 BASE_NUMBER = {"image": 2000, "labels": 3000}  # Series Number: this plus that of the source
 SOP_INSTANCE, SERIES, SOURCE_IMAGE, PIXELS = 0x00080018, 0x0020000E, 0x00082112, 0x7FE00010
@@ -68,7 +69,11 @@ def write(
     sop_class = CLASSIC.get(placement.planes[0].instance.sop_class)
     if sop_class is None:
         modality = line(header, "Modality") or "unknown"
-        raise Refused("E_MODALITY", f"no derived series is written for modality {modality}", "CT and MR have one")
+        raise Refused(
+            "E_MODALITY", f"a derived series is written for CT and MR, not for modality {modality}",
+            "write its labels as a SEG only: --labels-as seg" if sidecar.kind == "labels" else
+            "leave its images out of the input of this stage; a SEG of its labels can be written",
+        )  # fmt: skip
     coding = rescale.coding(values, [_slope(plane) for plane in placement.planes])
     root = _root(sop_class, placement, sidecar, header, provenance, coding)
     constant = encode.elements(root)
@@ -158,10 +163,10 @@ def _root(
     made.setdefault(0x00080070, identity.empty("Manufacturer"))
     _contribution(made, sidecar, provenance)
     made.FrameOfReferenceUID = planes[0].instance.frame_of_reference
-    made.PositionReferenceIndicator = header.get("PositionReferenceIndicator", "")
-    made.update(identity.copied(header, ("PatientPosition", "BurnedInAnnotation", *identity.LOSSY)))
-    made.setdefault(0x00185100, identity.empty("PatientPosition"))
-    made.update(anatomy.laterality(header))
+    for keyword in ("PositionReferenceIndicator", "PatientPosition"):
+        made.add(identity.empty(keyword))
+    made.update(identity.copied(header, ALSO))
+    made.update(anatomy.laterality(header, line(made, "BodyPartExamined")))
     _acquisition(made, sop_class, placement, header)
     _pixel_module(made, placement, coding)
     made.ImageType = ["DERIVED", "PRIMARY", _third(sop_class, header)]
@@ -191,7 +196,8 @@ def _acquisition(made: Dataset, sop_class: str, placement: Placement, header: Da
     else:
         others = [plane.instance.says for plane in placement.planes]
         same = [name for name in ACQUISITION if len({one.get(name) for one in others}) == 1]
-        made.update(identity.copied(header, [name for name in same if _valid(header, name)]))
+        doubtful = identity.doubtful(header, same)
+        made.update(identity.copied(header, [name for name in same if name not in doubtful]))
     made.SliceThickness = placement.planes[0].thickness
     if sop_class == MR:
         made.ScanningSequence = made.get("ScanningSequence") or "RM"
@@ -200,10 +206,6 @@ def _acquisition(made: Dataset, sop_class: str, placement: Placement, header: Da
     for keyword in (*EMPTY[sop_class], *inversion):
         if keyword not in made:
             made.add(identity.empty(keyword))
-
-
-def _valid(header: Dataset, keyword: str) -> bool:
-    return all(valid(dictionary_VR(keyword), word) for word in words(header, keyword))
 
 
 def _pixel_module(made: Dataset, placement: Placement, coding: Coding) -> None:

@@ -101,7 +101,11 @@ def _instance(path: Path) -> Instance | None:
             uid=one["SOPInstanceUID"],
             series=one["SeriesInstanceUID"],
             study=one["StudyInstanceUID"],
-            patient=(line(header, "PatientName"), "\\".join(says.get("PatientID", ())), one["PatientBirthDate"]),
+            patient=(
+                str(header.get("PatientName") or "").strip(" \0"),
+                "\\".join(says.get("PatientID", ())),
+                one["PatientBirthDate"],
+            ),
             frame_of_reference=one["FrameOfReferenceUID"],
             rows=int(one["Rows"] or 0),
             columns=int(one["Columns"] or 0),
@@ -145,8 +149,8 @@ def _at_pixels(tag: int, vr: str | None, length: int) -> bool:
 
 
 def line(header: Dataset, keyword: str) -> str:
-    """An attribute as one text, empty when it is not there."""
-    return str(header.get(keyword) or "").strip(" \0")
+    """An attribute of plain ASCII as one text, empty when it is not there; nonsense in the source raises nothing."""
+    return " ".join(words(header, keyword))
 
 
 def words(header: Dataset, keyword: str) -> tuple[str, ...]:

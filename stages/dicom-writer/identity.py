@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import encode
 from headers import UNREADABLE, Instance, line
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from sidecar import NOTICE, Algorithm, Code, Sidecar
+from texts import allowed
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "dicom-writer.clara-argo")
 VERSION = "0.1"  # of what is written: another version, other UIDs
@@ -84,13 +85,31 @@ def _public(element: DataElement) -> DataElement:
 
 def about(header: Dataset) -> Dataset:
     """A new data set about the patient and study of a source instance, in UTF-8."""
-    header.decode()
     made = copied(header, COPIED)
     for keyword in REQUIRED:
         if keyword not in made:
             made.add(empty(keyword))
     made.SpecificCharacterSet = encode.UTF8
     return made
+
+
+def doubtful(header: Dataset, keywords: Iterable[str] = COPIED) -> list[str]:
+    """Those of these attributes whose value DICOM does not allow: it is copied as it is, or left out if unreadable."""
+    return [keyword for keyword in keywords if Tag(keyword) in header and not _allowed(header, Tag(keyword))]
+
+
+def _allowed(header: Dataset, tag: BaseTag) -> bool:
+    try:
+        element = header[tag]
+        if element.VR == "SQ":
+            return all(_allowed(item, inner) for item in element for inner in list(item.keys()) if not inner.is_private)
+        several = element.VM > 1
+        values = list(element.value) if several else [element.value]
+    except UNREADABLE:
+        return False
+    if dictionary_has_tag(tag) and (element.VR not in dictionary_VR(tag) or several and dictionary_VM(tag) == "1"):
+        return False
+    return all(allowed(element.VR, str(value)) for value in values if value is not None)
 
 
 def empty(keyword: str) -> DataElement:

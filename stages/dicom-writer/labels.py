@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from refusal import Refused
-from sidecar import Segment
+from sidecar import MAX_VALUE, Segment
 
 Voxels = NDArray[np.generic]  # whole numbers [slice, row, column]
 MAX_UNNAMED = 255  # values of a label map without a sidecar; more is taken for an image
@@ -28,7 +28,7 @@ def _values(plane: Voxels) -> NDArray[np.int64]:
 def unnamed(found: Sequence[NDArray[np.int64]]) -> tuple[Segment, ...]:
     """A segment for each value of a label map about which nobody said anything."""
     values = sorted({int(value) for values in found for value in values})
-    if len(values) > MAX_UNNAMED or (values and not 0 < values[0] <= values[-1] <= 65535):
+    if len(values) > MAX_UNNAMED or (values and not 0 < values[0] <= values[-1] <= MAX_VALUE):
         raise Refused(
             "E_LABELS", f"{len(values)} values without a sidecar are an image rather than labels",
             "write a sidecar with kind image, or with kind labels and segments",
@@ -46,6 +46,8 @@ def frames(found: Sequence[NDArray[np.int64]], segments: Sequence[Segment]) -> l
     strange = sorted({int(value) for values in found for value in values} - set(known))
     if strange:
         named = ", ".join(map(str, strange[:5])) + (", …" if len(strange) > 5 else "")
-        raise Refused("E_LABELS", f"values without a segment: {named}", "add them to segments in the sidecar")
+        can = 0 < strange[0] <= strange[-1] <= MAX_VALUE
+        step = "add them to segments in the sidecar" if can else f"write labels from 1 to {MAX_VALUE}, 0 where none is"
+        raise Refused("E_LABELS", f"values without a segment: {named}", step)
     pairs = [(known[int(value)], k) for k, values in enumerate(found) for value in values]
     return sorted(pairs) or [(0, 0)]

@@ -7,11 +7,13 @@ import dataclasses
 import hashlib
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import derived
 import grid
 import headers
+import identity
 import labels
 import numpy as np
 import pydicom.config
@@ -40,7 +42,7 @@ def main() -> None:
             study = headers.scan(stage.study)
             provenance = Provenance(stage.workflow_digest, stage.name)
             for done, path in enumerate(paths, 1):
-                made = write(path, study, stage.output, provenance, options)
+                made = write(path, study, stage.output, provenance, options, stage.log)
                 stage.log(f"volume {done} of {len(paths)}: {', '.join(one.name for one in made)}")
                 stage.progress(done, len(paths))
         except Refused as refused:
@@ -66,17 +68,26 @@ def _quiet() -> None:
 
 
 def write(
-    path: Path, study: dict[str, list[Instance]], output: Path, provenance: Provenance, options: argparse.Namespace
+    path: Path,
+    study: dict[str, list[Instance]],
+    output: Path,
+    provenance: Provenance,
+    options: argparse.Namespace,
+    tell: Callable[[str], None],
 ) -> list[Path]:
-    """Write one volume; returns the files and folders made."""
+    """Write one volume; returns the files and folders made. `tell` takes a warning."""
     try:
         header = volume.read_header(path)
     except (volume.VolumeError, OSError) as error:
         raise Refused("E_VOLUME", shown(path, str(error)), "write MetaImage, as clara_driver.volume does") from error
     said = sidecar.of(path, header.element)
-    instances = source.choose(study, said.series, said.study, said.planes)
+    instances = source.choose(study, said)
     placement = grid.place(header, source.planes(instances, said.planes))
     whole = headers.read(placement.planes[0].instance.path)
+    doubtful = identity.doubtful(whole, derived.COPIED)
+    if doubtful:
+        named = ", ".join(doubtful)
+        tell(f"W_SOURCE: not as DICOM wants it in the source, written as it is: {named}; correct it in the source")
     voxels, digest = _voxels(path)
     on_source = placement.view(voxels)
     if said.kind == "image":

@@ -112,8 +112,8 @@ def _root(
     made.SeriesTime = made.ContentTime = time
     made.InstanceNumber = 1
     made.FrameOfReferenceUID = instances[0].frame_of_reference
-    made.PositionReferenceIndicator = header.get("PositionReferenceIndicator", "")
-    made.update(identity.copied(header, ("PatientPosition",)))
+    made.add(identity.empty("PositionReferenceIndicator"))
+    made.update(identity.copied(header, ("PositionReferenceIndicator", "PatientPosition")))
     made.ContentLabel, made.ContentDescription, made.ContentCreatorName = "SEGMENTATION", NOTICE, ""
     made.ImageComments = sidecar.notice
     _pixel_module(made, placement, header)

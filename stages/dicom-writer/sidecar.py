@@ -59,6 +59,7 @@ class Sidecar:
     kind: str  # "labels" or "image"
     series: str  # SeriesInstanceUID of the source
     study: str = ""
+    frame_of_reference: str = ""  # these two only if somebody said them
     planes: tuple[tuple[str, int | None], ...] = ()  # SOPInstanceUID and frame of the source; empty = all
     segments: tuple[Segment, ...] | None = None
     algorithm: Algorithm = Algorithm()
@@ -96,20 +97,24 @@ def of(path: Path, element: str) -> Sidecar:
 def _parse(given: Mapping[str, Any], kind: str, name: str) -> Sidecar:
     series = _mapping(given.get("series", {}), "series")
     values = _mapping(given.get("values", {}), "values")
-    algorithm = _mapping(given.get("algorithm", {}), "algorithm")
     notice = _text(given.get("notice", ""), "notice", 1024)
     return Sidecar(
         kind=kind,
         series=_text(series.get("SeriesInstanceUID", name), "SeriesInstanceUID", 255),
         study=_text(series.get("StudyInstanceUID", ""), "StudyInstanceUID", 64),
+        frame_of_reference=_text(series.get("FrameOfReferenceUID", ""), "FrameOfReferenceUID", 64),
         planes=tuple(map(_plane, _list(given.get("instances", []), "instances"))),
         segments=_segments(given["segments"]) if kind == "labels" and "segments" in given else None,
-        algorithm=Algorithm(*(_text(algorithm.get(key, ""), "algorithm", 64) for key in ("name", "version", "digest"))),
+        algorithm=_algorithm(_mapping(given.get("algorithm", {}), "algorithm")),
         notice=notice if NOTICE.lower() in notice.lower() else f"{NOTICE}. {notice}".rstrip(),
         derivation=_text(given.get("derivation", ""), "derivation", 900),
         derivation_code=_code(given.get("derivation_code"), "derivation_code"),
         unit=_text(values.get("unit", ""), "unit", 16),
     )
+
+
+def _algorithm(given: Mapping[str, Any]) -> Algorithm:
+    return Algorithm(*(_text(given.get(key, ""), f"algorithm {key}", 64) for key in ("name", "version", "digest")))
 
 
 def _plane(given: object) -> tuple[str, int | None]:
@@ -142,10 +147,10 @@ def _segment(given: Mapping[str, Any]) -> Segment:
         raise ValueError(f"segment {value}: color must be three numbers from 0 to 255")
     where = f"segment {value}: "
     kind = _code(given.get("type"), where + "type") or TISSUE
-    label = _text(given.get("label") or given.get("name") or f"Segment {value}", where + "label", 64)
+    label = _text(given.get("label") or "", where + "label", 64) or _text(given.get("name") or "", where + "name", 64)
     return Segment(
         value=value,
-        label=label,
+        label=label or f"Segment {value}",
         category=_code(given.get("category"), where + "category") or TISSUE,
         type=kind,
         laterality=_code(given.get("laterality"), where + "laterality"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from headers import UNREADABLE, Instance, read, words
 from pydicom.dataset import Dataset
 from refusal import Refused
+from sidecar import Sidecar
 from texts import decimal, number, valid
 
 
@@ -28,32 +29,41 @@ class Plane:
     thickness: str
 
 
-def choose(
-    study: dict[str, list[Instance]], series: str, study_uid: str, wanted: Sequence[tuple[str, int | None]]
-) -> list[Instance]:
-    """The instances of a series, or those of them that a sidecar names; of one patient and study."""
-    if series not in study:
+def choose(study: dict[str, list[Instance]], said: Sidecar) -> list[Instance]:
+    """The instances of the series of a volume, or those of them that its sidecar names; of one patient and study."""
+    if said.series not in study:
         raise Refused(
             "E_NO_SOURCE", f"the study has {len(study)} image series, none of them the one the volume names",
             "give the stage the study the volume was read from; without a sidecar the file name is the series",
         )  # fmt: skip
-    instances = study[series]
-    if wanted:
-        named = {uid for uid, _ in wanted}
-        instances = [instance for instance in instances if instance.uid in named]
-        if len(instances) < len(named):
-            raise Refused(
-                "E_NO_SOURCE", f"{len(named) - len(instances)} of {len(named)} source images are not in the study",
-                "give the stage the whole study",
-            )  # fmt: skip
+    instances = study[said.series]
+    if said.planes:
+        instances = _named(instances, said.planes)
     if len({(instance.patient, instance.study) for instance in instances}) > 1:
         raise Refused("E_PATIENT", "the images of the source series differ in patient or study", "correct the source")
-    if not instances[0].study or study_uid not in ("", instances[0].study):
+    if not instances[0].study or said.study not in ("", instances[0].study):
         raise Refused("E_PATIENT", "the sidecar and the source series differ in StudyInstanceUID", "check the input")
     frames = {instance.frame_of_reference for instance in instances}
     if len(frames) > 1 or "" in frames:
         raise Refused("E_GEOMETRY", "the source series does not have one FrameOfReferenceUID", "correct the source")
+    if said.frame_of_reference not in ("", *frames):
+        raise Refused(
+            "E_GEOMETRY", "the sidecar and the source series differ in FrameOfReferenceUID", "check the input"
+        )
     return instances
+
+
+def _named(instances: Iterable[Instance], wanted: Sequence[tuple[str, int | None]]) -> list[Instance]:
+    named = {uid for uid, _ in wanted}
+    found = {instance.uid: instance for instance in instances if instance.uid in named}
+    if len(found) < len(named):
+        raise Refused(
+            "E_NO_SOURCE", f"{len(named) - len(found)} of {len(named)} source images are not in the study",
+            "give the stage the whole study",
+        )  # fmt: skip
+    if any((frame or 1) > (found[uid].frames or 1) for uid, frame in wanted):
+        raise Refused("E_NO_SOURCE", "the sidecar names a frame that its source image lacks", "check the sidecar")
+    return list(found.values())
 
 
 def planes(instances: Iterable[Instance], wanted: Sequence[tuple[str, int | None]] = ()) -> list[Plane]:

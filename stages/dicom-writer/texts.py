@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 
+from pydicom.config import RAISE
+from pydicom.valuerep import validate_value
+
 VALID = {  # of some VRs, one value (PS3.5 6.2)
     "DS": r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?",
     "IS": r"[+-]?\d{1,10}",
@@ -13,10 +16,26 @@ VALID = {  # of some VRs, one value (PS3.5 6.2)
     "DT": r"\d{4,14}(\.\d{1,6})?([+-]\d{4})?",
 }
 
+PARAGRAPHS = {"LT", "ST", "UT"}  # may have line breaks
+TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI", "UR", *PARAGRAPHS}
+
 
 def valid(vr: str, word: str) -> bool:
     """Whether a text is a value of this VR; of a VR that is not looked at, any text is."""
     return vr not in VALID or (re.fullmatch(VALID[vr], word, re.ASCII) is not None and (vr != "DS" or len(word) <= 16))
+
+
+def allowed(vr: str, word: str) -> bool:
+    """Whether one value is as PS3.5 6.2 wants it: length in characters, characters, form."""
+    if vr not in TEXTS:
+        return True
+    if re.search(r"[\x00-\x08\x0b\x0e-\x1f\x7f]" if vr in PARAGRAPHS else r"[\x00-\x1f\x7f]", word):
+        return False
+    try:
+        validate_value(vr, word, RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def number(word: str) -> bool:

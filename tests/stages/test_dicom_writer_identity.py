@@ -96,6 +96,63 @@ def test_a_source_that_says_little(tmp_path: Path) -> None:
         assert "PatientAge" not in result and "StudyDescription" not in result
 
 
+INVALID: dict[str, Any] = {
+    "PatientBirthDate": "31.12.1970",
+    "PatientID": "ID" * 40,
+    "AccessionNumber": ["A1", "A2"],
+    "StudyDescription": "bell\x07",
+    "ReferringPhysicianName": "Doe" * 30,
+    "PatientPosition": "on the back",
+}
+
+
+def test_values_that_dicom_does_not_allow_are_kept_and_told(tmp_path: Path) -> None:
+    """A PACS finds the patient by them, so they stay; the log names the attributes and never the values."""
+    instances = made.series(GRID, **INVALID)
+    made.save(instances, tmp_path / "study")
+    made.put(tmp_path / "in", "l", GRID.header(), made.label_of(GRID.places()), made.sidecar(instances))
+    done = run_stage("dicom-writer", input=tmp_path / "in", study=tmp_path / "study", args=BOTH)
+    assert done.code == 0, done.log
+    (line,) = [line for line in done.log.splitlines() if "W_SOURCE" in line]
+    named = line.split(": ")[3].split(";")[0]
+    assert set(named.split(", ")) == set(INVALID)
+    assert "1970" not in done.log and "IDID" not in done.log and "DoeDoe" not in done.log
+    for path in done.output.rglob("*.dcm"):
+        result = pydicom.dcmread(path)
+        assert {keyword: result[keyword].value for keyword in INVALID} == INVALID
+
+
+def test_a_source_that_is_right_gives_no_warning(tmp_path: Path) -> None:
+    instances = made.series(GRID, PatientName="Ä" * 64, PatientComments="two\r\nlines", PregnancyStatus=4)
+    made.save(instances, tmp_path / "study")
+    made.put(tmp_path / "in", "l", GRID.header(), made.label_of(GRID.places()), made.sidecar(instances))
+    done = run_stage("dicom-writer", input=tmp_path / "in", study=tmp_path / "study", args=BOTH)
+    assert done.code == 0 and "W_SOURCE" not in done.log, done.log
+
+
+@pytest.mark.parametrize("keyword", ["PositionReferenceIndicator", "BodyPartExamined", "StudyDescription", "KVP"])
+def test_an_attribute_that_cannot_be_read_stops_nobody(keyword: str, tmp_path: Path) -> None:
+    """Of an unknown kind, or with half a number, somewhere behind what the image is found by."""
+    instances = made.series(GRID)
+    for one in instances:
+        one.BitsStored = 16
+    made.save(instances, tmp_path / "study")
+    tag = Tag(keyword)
+    start = bytes((tag.group & 255, tag.group >> 8, tag.element & 255, tag.element >> 8))
+    bits = bytes.fromhex("2800010155530200")  # Bits Stored, US, two bytes
+    for path in (tmp_path / "study").glob("D*/*"):
+        data = path.read_bytes()
+        assert data.count(bits) == 1
+        place = data.index(start + instances[0][keyword].VR.encode(), 132)
+        data = data[: place + 4] + b"QW" + data[place + 6 :]
+        path.write_bytes(data.replace(bits + b"\x10\0", bytes.fromhex("2800010155530300") + b"\x10\0\0"))
+    made.put(tmp_path / "in", "l", GRID.header(), made.label_of(GRID.places()), made.sidecar(instances))
+    done = run_stage("dicom-writer", input=tmp_path / "in", study=tmp_path / "study", args=BOTH)
+    assert done.code == 0 and "Traceback" not in done.log, done.log
+    assert keyword in done.log or keyword == "KVP"  # a missing acquisition attribute is no news
+    assert judges.dciodvfy_errors(done.output.rglob("*.dcm")) == []
+
+
 def test_numbers_longer_than_they_may_be(tmp_path: Path) -> None:
     """Some write more than the 16 characters of a DS, or no number at all: what is written is right all the same."""
     instances = made.series(GRID)

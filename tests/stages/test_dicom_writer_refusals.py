@@ -65,7 +65,7 @@ def refused_inside(stage: ModuleType, folder: Path, code: str) -> None:
     with pytest.raises(stage.Refused, match=f"^{code}: "):
         study = stage.headers.scan(folder / "study")
         (path,) = (folder / "in").glob("*.mhd")
-        stage.write(path, study, folder, stage.Provenance(), argparse.Namespace(labels_as="seg"))
+        stage.write(path, study, folder, stage.Provenance(), argparse.Namespace(labels_as="seg"), print)
     assert not list(folder.glob("seg-*"))
 
 
@@ -130,6 +130,18 @@ def test_the_sidecar_speaks_of_another_study(tmp_path: Path) -> None:
     prepare(tmp_path, made.series(GRID))
     edit(tmp_path, lambda side: side["series"].update(StudyInstanceUID="1.2.3"))
     refused(tmp_path, "E_PATIENT")
+
+
+def test_the_sidecar_speaks_of_another_frame_of_reference(tmp_path: Path) -> None:
+    prepare(tmp_path, made.series(GRID))
+    edit(tmp_path, lambda side: side["series"].update(FrameOfReferenceUID="1.2.3"))
+    assert "FrameOfReferenceUID" in refused(tmp_path, "E_GEOMETRY")
+
+
+def test_the_sidecar_names_a_frame_that_is_not_there(tmp_path: Path) -> None:
+    prepare(tmp_path, made.series(GRID))
+    edit(tmp_path, lambda side: side["instances"][1].update(frame=2))
+    assert "a frame" in refused(tmp_path, "E_NO_SOURCE")
 
 
 def _moved(header: volume.Header, axis: int, by: float) -> volume.Header:
@@ -200,6 +212,13 @@ def test_values_nobody_described(tmp_path: Path) -> None:
     assert "3, 4" in refused(tmp_path, "E_LABELS", "--labels-as", "series")
 
 
+def test_values_that_no_segment_can_have(tmp_path: Path) -> None:
+    instances = made.series(GRID)
+    made.save(instances, tmp_path / "study")
+    made.put(tmp_path / "in", "l", GRID.header("MET_INT"), np.full(GRID.shape, -1), made.sidecar(instances))
+    assert "from 1 to 65535" in refused(tmp_path, "E_LABELS")
+
+
 @pytest.mark.parametrize(("element", "code"), [("MET_FLOAT", "E_LABELS"), ("MET_SHORT", "E_LABELS")])
 def test_labels_that_are_none(element: str, code: str, tmp_path: Path) -> None:
     instances = made.series(GRID)
@@ -242,7 +261,12 @@ def test_modality_without_a_derived_series(tmp_path: Path) -> None:
         one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.128"
         one.Modality = "PT"
     prepare(tmp_path, instances)
-    assert "PT" in refused(tmp_path, "E_MODALITY", "--labels-as", "series")
+    for kind in ("series", "both"):
+        assert "modality PT; write its labels as a SEG only: --labels-as seg" in refused(
+            tmp_path, "E_MODALITY", "--labels-as", kind
+        )
+    made.put(tmp_path / "in", "image", GRID.header(), np.ones(GRID.shape), made.sidecar(instances, "image"))
+    assert "leave its images out" in refused(tmp_path, "E_MODALITY")
 
 
 @pytest.mark.parametrize("text", ["", "no keys", "NDims = 2\nDimSize = 3 3", "\0\1\2" * 40000])
@@ -308,6 +332,17 @@ def test_segments_of_nonsense(name: str, stage: ModuleType, tmp_path: Path) -> N
     path.with_suffix(".json").write_text(json.dumps({"kind": "labels", "segments": NONSENSE[name]}))
     with pytest.raises(stage.Refused, match="^E_LABELS: v.json: .+; correct the sidecar$"):
         stage.sidecar.of(path, "MET_UCHAR")
+
+
+@pytest.mark.parametrize(
+    ("given", "label"), [({"label": " ", "name": "liver"}, "liver"), ({"name": "\t"}, "Segment 1")]
+)
+def test_a_blank_label_is_none(given: dict[str, Any], label: str, stage: ModuleType, tmp_path: Path) -> None:
+    """Segment Label is type 1: an empty one makes the object invalid."""
+    path = tmp_path / "v.mhd"
+    path.with_suffix(".json").write_text(json.dumps({"kind": "labels", "segments": [{"value": 1, **given}]}))
+    (segment,) = stage.sidecar.of(path, "MET_UCHAR").segments
+    assert segment.label == label
 
 
 def test_nonsense_as_the_process_tells_it(tmp_path: Path) -> None:
