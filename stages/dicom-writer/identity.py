@@ -144,10 +144,10 @@ def series(made: Dataset, sidecar: Sidecar, number: int, what: str) -> None:
 
 
 def described(algorithm: Algorithm, what: str) -> str:
-    """At most 64 characters: algorithm, kind, notice."""
+    """Algorithm, kind, notice: at most 64 bytes, since some count these and not the 64 characters that LO may have."""
     end = f"{what}, research, {NOTICE[0].lower()}{NOTICE[1:]}"
-    name = f"{algorithm.name} {algorithm.version}".strip()
-    return f"{name[: 63 - len(end)]} {end}".strip()
+    name = f"{algorithm.name} {algorithm.version}".strip().encode()[: 63 - len(end)].decode(errors="ignore")
+    return f"{name} {end}".strip()
 
 
 def equipment(made: Dataset, provenance: Provenance) -> None:

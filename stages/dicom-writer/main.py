@@ -86,8 +86,8 @@ def write(
     whole = headers.read(placement.planes[0].instance.path)
     doubtful = identity.doubtful(whole, derived.COPIED)
     if doubtful:
-        named = ", ".join(doubtful)
-        tell(f"W_SOURCE: not as DICOM wants it in the source, written as it is: {named}; correct it in the source")
+        which = ", ".join(doubtful)
+        tell(f"W_SOURCE: not as DICOM wants it in the source, written as it is: {which}; correct it in the source")
     voxels, digest = _voxels(path)
     on_source = placement.view(voxels)
     if said.kind == "image":

@@ -96,6 +96,21 @@ def test_a_source_that_says_little(tmp_path: Path) -> None:
         assert "PatientAge" not in result and "StudyDescription" not in result
 
 
+def test_a_long_algorithm_name_is_cut_between_characters(tmp_path: Path) -> None:
+    instances = made.series(GRID)
+    made.save(instances, tmp_path / "study")
+    algorithm = {"name": "Leberäää" + "ü" * 20, "version": "1"}
+    side = made.sidecar(instances, algorithm=algorithm)
+    made.put(tmp_path / "in", "l", GRID.header(), made.label_of(GRID.places()), side)
+    done = run_stage("dicom-writer", input=tmp_path / "in", study=tmp_path / "study", args=BOTH)
+    assert done.code == 0, done.log
+    paths = sorted(done.output.rglob("*.dcm"))
+    assert judges.dciodvfy_errors(paths) == []
+    for path in paths:
+        text = pydicom.dcmread(path).SeriesDescription
+        assert text.startswith("Leberäääü") and text.endswith("research, not for clinical use") and "\ufffd" not in text
+
+
 INVALID: dict[str, Any] = {
     "PatientBirthDate": "31.12.1970",
     "PatientID": "ID" * 40,
