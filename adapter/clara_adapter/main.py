@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clara_adapter import service
 from clara_adapter.plan import Plan
-from clara_argo.errors import Interrupted, UsageError
+from clara_argo.errors import Interrupted
 from clara_argo.runners.local import LocalRunner
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,6 @@ def serve(plan: Plan, port: int | None = None) -> None:
     """Serve until a signal comes. Raises what keeps the adapter from starting."""
     configuration = plan.configuration
     assert configuration is not None  # plan.check() was called
-    if configuration.runner != "local":
-        raise UsageError(f"{plan.file}: runner {configuration.runner!r} is not there yet; say 'runner: local'")
     if port is not None:
         configuration = replace(configuration, port=port)
     for finding in plan.findings:

@@ -6,6 +6,8 @@ Everything that is wrong is reported at once, with line and column; a key that i
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from clara_argo.errors import Finding
 from clara_argo.formats import dicom_server, peers
 from clara_argo.formats.fields import Fields, short
@@ -34,8 +36,8 @@ def read(text: str | bytes, source_name: str = "<text>") -> tuple[Configuration,
 def _read(node: Node, findings: Findings) -> Configuration:
     top = peers.section(node, KEYS, findings, "the configuration")
     title = peers.title_of(top, "ae-title")
-    named_sources: set[str] = set()
-    named_destinations: set[str] = set()
+    named_sources: dict[str, Node] = {}
+    named_destinations: dict[str, Node] = {}
     sources = peers.distinct(
         peers.items(top, "sources", SOURCE_KEYS, "source"),
         lambda fields, text: peers.source_of(fields, text, "host"),
@@ -50,19 +52,21 @@ def _read(node: Node, findings: Findings) -> Configuration:
     )
     top.need("routes", "routes: [{name: ct, called: CT_AI, sources: […], workflows: […], destinations: […]}]")
     routes = _routes(top, title, named_sources, named_destinations)
-    return Configuration(
+    configuration = Configuration(
         ae_title=title,
-        spool=str(top.required("spool", "the folder for received studies and the adapter's state")),
+        spool=peers.spool_of(top),
         host=peers.host_of(top, "host", "127.0.0.1"),
         port=peers.port_of(top, "port", 11112),
-        runner=str(top.text("runner", "local")),
+        runner=peers.runner_of(top),
         sources=sources,
         destinations=destinations,
         routes=routes,
     )
+    peers.compare(configuration, named_destinations, findings)
+    return configuration
 
 
-def _routes(top: Fields, title: str, sources: set[str], destinations: set[str]) -> tuple[Route, ...]:
+def _routes(top: Fields, title: str, sources: Collection[str], destinations: Collection[str]) -> tuple[Route, ...]:
     routes: dict[str, Route] = {}
     for number, node in enumerate(top.nodes("routes"), 1):
         name = node.get("name") if isinstance(node, Map) else None
@@ -74,7 +78,7 @@ def _routes(top: Fields, title: str, sources: set[str], destinations: set[str]) 
     return tuple(routes.values())
 
 
-def _route(fields: Fields, title: str, sources: set[str], destinations: set[str]) -> Route:
+def _route(fields: Fields, title: str, sources: Collection[str], destinations: Collection[str]) -> Route:
     called = peers.title_of(fields, "called", title)
     findings, what = fields.findings, fields.what
     senders, workflows, receivers = fields.texts("sources"), fields.texts("workflows"), fields.texts("destinations")

@@ -9,6 +9,7 @@ Keys compare without dashes, underscores and case; sections stand at the top or 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from clara_argo.formats import peers
@@ -148,12 +149,12 @@ def _over(own: Fields, outer: tuple[Fields, ...], known: tuple[str, ...]) -> Fie
 def read(node: Node, findings: Findings) -> Configuration:
     """The configuration; what is wrong is in `findings` afterwards."""
     file = _File.of(node, findings)
-    named_destinations: set[str] = set()
+    named_destinations: dict[str, Node] = {}
     sources = peers.distinct(
         peers.items(file.scp, "sources", _SOURCE_KEYS, "source"),
         lambda fields, text: peers.source_of(fields, text, "host-ip"),
         "sources",
-        set(),
+        {},
     )
     destinations = peers.distinct(
         peers.items(file.scu, "destinations", _DESTINATION_KEYS, "destination"),
@@ -163,16 +164,18 @@ def read(node: Node, findings: Findings) -> Configuration:
     )
     _left_behind(file)
     _senders(file, sources)
-    return Configuration(
+    configuration = Configuration(
         ae_title=peers.title_of(file.scu, "ae-title", "ClaraSCU"),
-        spool=str(file.top.text("spool", "spool")),
+        spool=peers.spool_of(file.top, "spool"),
         host=_host(file),
         port=_port(file),
-        runner=str(file.top.text("runner", "local")),
+        runner=peers.runner_of(file.top),
         sources=sources,
         destinations=destinations,
         routes=_routes(file, sources, destinations, named_destinations),
     )
+    peers.compare(configuration, named_destinations, findings)
+    return configuration
 
 
 def _host(file: _File) -> str:
@@ -234,7 +237,7 @@ class _Entry:
     destination: str
 
 
-def _entries(file: _File, destinations: set[str]) -> list[_Entry]:
+def _entries(file: _File, destinations: Collection[str]) -> list[_Entry]:
     entries = []
     for section, key in (("workflows", "workflow"), ("pipeline-mappings", "pipeline-id")):
         for fields, text in _workflow_items(file, section):
@@ -259,7 +262,7 @@ def _other(fields: Fields, key: str) -> str:
     return other if fields.get(other) is not None else key
 
 
-def _entry(fields: Fields, key: str, destinations: set[str]) -> _Entry | None:
+def _entry(fields: Fields, key: str, destinations: Collection[str]) -> _Entry | None:
     name = fields.text("name")
     fields.what = f"workflow {short(name)}" if name else fields.what
     called = peers.title_of(fields, "clara-ae-title")
@@ -274,7 +277,7 @@ def _entry(fields: Fields, key: str, destinations: set[str]) -> _Entry | None:
 
 
 def _routes(
-    file: _File, sources: tuple[Source, ...], destinations: tuple[Destination, ...], named: set[str]
+    file: _File, sources: tuple[Source, ...], destinations: tuple[Destination, ...], named: Collection[str]
 ) -> tuple[Route, ...]:
     """One route for each AE title and destination; several entries of one pair are several workflows."""
     quiet = _titles(file)

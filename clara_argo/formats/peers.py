@@ -1,19 +1,23 @@
-"""What adapter configurations of every dialect share: keys in any spelling, AE titles, ports, sources, destinations.
+"""What adapter configurations of every dialect share: keys in any spelling, AE titles, hosts, sources, destinations.
 
 Reports what is wrong and returns what is right, so that one reading finds everything.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from clara_argo.formats.fields import Fields, empty, short
-from clara_argo.model.route import Destination, Source
+from clara_argo.model.route import Configuration, Destination, Source
 from clara_argo.source import Findings, Map, Node, Text
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:%-]{0,252}[A-Za-z0-9])?|::1?")
+RUNNERS = ("local",)
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # between the dots of a host name
+_ADDRESS = re.compile(r"[0-9.]*|.*:.*")  # meant as an address: a name has a letter and no colon
+_ANY = ("0.0.0.0", "::")
 _SECONDS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,3})?")
 Named = TypeVar("Named", Source, Destination)
 
@@ -87,7 +91,7 @@ def title_of(fields: Fields, key: str, default: str = "") -> str:
 def host_of(fields: Fields, key: str, default: str = "") -> str:
     """A host name or an address, without a port."""
     text = fields.text(key, default)
-    if not text or _HOST.fullmatch(text):
+    if not text or (_is_address(text) if _ADDRESS.fullmatch(text) else _is_name(text)):
         return str(text)
     fields.wrong(
         key, f"is not a host name or address: {short(text)}", "for example 10.0.0.5; the port is a key of its own"
@@ -95,8 +99,36 @@ def host_of(fields: Fields, key: str, default: str = "") -> str:
     return ""
 
 
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text)) and text.isprintable()
+    except ValueError:
+        return False
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= 253 and all(map(_LABEL.fullmatch, text.split(".")))
+
+
 def port_of(fields: Fields, key: str, default: int) -> int:
     return fields.whole(key, default, 1, 65535)
+
+
+def spool_of(fields: Fields, default: str = "") -> str:
+    """The path of a folder; required where there is no default."""
+    hint = "the folder for received studies and the adapter's state"
+    text = fields.text("spool", default) if default else fields.required("spool", hint)
+    if not text.isprintable():
+        fields.wrong("spool", f"has a character that cannot be printed: {short(text)}", "name a folder")
+    return str(text)
+
+
+def runner_of(fields: Fields) -> str:
+    """What runs the workflows: one of RUNNERS."""
+    text = fields.text("runner", RUNNERS[0])
+    if text not in RUNNERS:
+        fields.wrong("runner", f"is {short(text)}, which is not there yet", f"write runner: {RUNNERS[0]}")
+    return str(text)
 
 
 def seconds_of(fields: Fields, key: str, default: float, least: float, most: float) -> float:
@@ -151,13 +183,14 @@ def distinct(
     found: Iterable[tuple[Fields, Text | None]],
     make: Callable[[Fields, Text | None], Named | None],
     what: str,
-    names: set[str],
+    names: dict[str, Node],
 ) -> tuple[Named, ...]:
-    """Those entries that are right, each under a name of its own. `names` collects every name that was written, so
-    that one mistake in an entry is not reported again wherever the entry is used."""
+    """Those entries that are right, each under a name of its own. `names` collects every name that was written,
+    with its place, so that one mistake in an entry is not reported again wherever the entry is used."""
     kept: dict[str, Named] = {}
     for fields, text in found:
-        names.add(str(text if text is not None else fields.node.get("name", fields.node.get("ae-title", ""))))
+        written = text if text is not None else fields.node.get("name", fields.node.get("ae-title", ""))
+        names.setdefault(str(written), text if text is not None else fields.node)
         value = make(fields, text)
         if value is None:
             continue
@@ -182,3 +215,30 @@ def resolve(
         elif str(name) not in kept:
             kept.append(str(name))
     return tuple(kept)
+
+
+def compare(configuration: Configuration, places: Mapping[str, Node], findings: Findings) -> None:
+    """Warn of what is right entry by entry and hardly meant as a whole. `places`: of the destinations, by name."""
+    first: dict[tuple[str, str, int], str] = {}
+    for to in configuration.destinations:
+        at, name = places.get(to.name), short(to.name)
+        if to.port == configuration.port and _is_here(to.host, configuration.host):
+            message = (
+                f"destination {name} is this adapter itself, {to.host}:{to.port}: results come back or are refused"
+            )
+            findings.warning("loop", message, at, "name the node that takes results")
+        other = first.setdefault((to.ae_title, to.host, to.port), to.name)
+        if other != to.name:
+            message = f"destinations {short(other)} and {name} are the same node: a route with both sends twice"
+            findings.warning("same-destination", message, at, "delete one")
+    if not configuration.routes and not findings.failed:
+        findings.warning("no-route", "there are no routes: nobody may send, nothing runs", None, "add one to 'routes'")
+
+
+def _is_here(host: str, listening: str) -> bool:
+    """Whether who listens on `listening` is reached at `host`, as far as the two texts tell."""
+    return host == listening or (_loops(host) and (_loops(listening) or listening in _ANY))
+
+
+def _loops(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

@@ -223,6 +223,18 @@ MISTAKES = [
     ("port: 11112\n", "port: 65536\n", "value", "a.yaml:3:7"),
     ("port: 11112\n", "port: 1_1\n", "value", "a.yaml:3:7"),
     ("host: 0.0.0.0", "host: 'a b'", "value", "a.yaml:2:7"),
+    ("host: 0.0.0.0", "host: 999.1.1.1", "value", "a.yaml:2:7"),
+    ("host: 0.0.0.0", "host: 10.1", "value", "a.yaml:2:7"),
+    ("host: 0.0.0.0", "host: '10.0.0.5:104'", "value", "a.yaml:2:7"),
+    ("host: 0.0.0.0", "host: a..b", "value", "a.yaml:2:7"),
+    ("runner: local", "runner: argo", "value", "a.yaml:5:9"),
+    ("runner: local", "runner: xx", "value", "a.yaml:5:9"),
+    ("spool: /var/lib/clara/spool", 'spool: "a\\x07b"', "value", "a.yaml:4:8"),
+    ("port: 11112}]", "port: 11112}, {name: B, ae-title: DCM4CHEE, host: 10.0.0.9, port: 11112}]",
+     "same-destination", "a.yaml:7:79"),
+    ("host: 10.0.0.9, ", "host: 127.0.0.1, ", "loop", "a.yaml:7:16"),
+    ("host: 10.0.0.9, ", "host: 0.0.0.0, ", "loop", "a.yaml:7:16"),
+    (OURS[OURS.index("routes:") :], "routes: []\n", "no-route", "a.yaml"),
     ("host: 10.0.0.9, ", "", "missing-key", "a.yaml:7:16"),
     (", port: 11112}]", "}]", "missing-key", "a.yaml:7:16"),
     ("spool: /var/lib/clara/spool\n", "", "missing-key", "a.yaml:1:1"),
@@ -247,6 +259,22 @@ MISTAKES = [
 def test_mistakes_have_a_place(old: str, new: str, code: str, place: str) -> None:
     assert old in OURS
     assert place in places(OURS.replace(old, new, 1), code)
+
+
+@pytest.mark.parametrize("host", ["::1", "fe80::1%eth0", "pacs", "pacs-1.my_clinic.example", "10.0.0.5", "1.2.3.4a"])
+def test_hosts_that_can_be(host: str) -> None:
+    assert adapter.read(OURS.replace("0.0.0.0", f"'{host}'", 1))[0].host == host
+
+
+@pytest.mark.parametrize("listening, host, port", [("10.0.0.7", "127.0.0.1", 11112), ("127.0.0.1", "127.0.0.1", 104)])
+def test_a_neighbour_on_this_machine_is_no_loop(listening: str, host: str, port: int) -> None:
+    text = OURS.replace("0.0.0.0", listening, 1).replace("host: 10.0.0.9, port: 11112", f"host: {host}, port: {port}")
+    assert findings_of(text) == ()
+
+
+def test_the_early_form_is_compared_too() -> None:
+    text = EARLY.replace("host-ip: 10.0.0.9, port: 11112", "host-ip: 127.0.0.1, port: 11112")
+    assert places(text, "loop") and places(text + "runner: argo\n", "value")
 
 
 def test_everything_is_said_at_once() -> None:
