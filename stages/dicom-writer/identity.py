@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from sidecar import NOTICE, Algorithm, Code, Sidecar
-from texts import allowed
+from texts import allowed, valid
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "dicom-writer.clara-argo")
 VERSION = "0.1"  # of what is written: another version, other UIDs
@@ -132,9 +132,10 @@ def moment(instances: Iterable[Instance]) -> tuple[str, str]:
 def _moment(date: str, time: str) -> tuple[str, str]:
     date = date.replace(".", "")
     clock = re.fullmatch(r"(\d{2})(\d{0,4})(\.\d{1,6})?", time.replace(":", ""))
-    if not re.fullmatch(r"(19|20)\d{6}", date):
+    if not re.fullmatch(r"(19|20)\d{6}", date) or not valid("DA", date):
         return "", ""
-    return date, (clock[1] + clock[2].ljust(4, "0") + (clock[3] or "")) if clock else "000000"
+    text = clock[1] + clock[2].ljust(4, "0") + (clock[3] or "") if clock else ""
+    return date, text if valid("TM", text) else "000000"
 
 
 def series(made: Dataset, sidecar: Sidecar, number: int, what: str) -> None:

@@ -22,7 +22,7 @@ TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC",
 
 def valid(vr: str, word: str) -> bool:
     """Whether a text is a value of this VR; of a VR that is not looked at, any text is."""
-    return vr not in VALID or (re.fullmatch(VALID[vr], word, re.ASCII) is not None and (vr != "DS" or len(word) <= 16))
+    return vr not in VALID or (re.fullmatch(VALID[vr], word, re.ASCII) is not None and allowed(vr, word))
 
 
 def allowed(vr: str, word: str) -> bool:
@@ -30,6 +30,8 @@ def allowed(vr: str, word: str) -> bool:
     if vr not in TEXTS:
         return True
     if re.search(r"[\x00-\x08\x0b\x0e-\x1f\x7f]" if vr in PARAGRAPHS else r"[\x00-\x1f\x7f]", word):
+        return False
+    if "\ufffd" in word:  # bytes that the source's character set does not have
         return False
     try:
         validate_value(vr, word, RAISE)

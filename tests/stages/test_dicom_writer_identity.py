@@ -213,6 +213,23 @@ def test_the_clock_is_that_of_the_source(offset: str | None, present: bool, tmp_
         assert ("TimezoneOffsetFromUTC" in result) == present
 
 
+def test_a_clock_that_never_was_is_not_ours(tmp_path: Path) -> None:
+    odd = {"AcquisitionDate": "20241301", "AcquisitionTime": "256199", "ContentDate": "20240103", "ContentTime": "7199"}
+    paths = write(tmp_path, GRID, *made.series(GRID, **odd))
+    for path in paths:
+        result = pydicom.dcmread(path)
+        assert (result.ContentDate, result.ContentTime, result.SeriesTime) == ("20240103", "000000", "000000")
+    assert judges.dciodvfy_errors(paths) == []
+
+
+def test_a_name_that_its_character_set_does_not_have_is_told(tmp_path: Path) -> None:
+    instances = made.series(GRID, SpecificCharacterSet="ISO_IR 192", PatientName=b"M\xfcller^J")
+    made.save(instances, tmp_path / "study")
+    made.put(tmp_path / "in", "l", GRID.header(), made.label_of(GRID.places()), made.sidecar(instances))
+    done = run_stage("dicom-writer", input=tmp_path / "in", study=tmp_path / "study")
+    assert done.code == 0 and "W_SOURCE" in done.log and "PatientName" in done.log, done.log
+
+
 SYNTAXES = [
     ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, "none",
 ]  # fmt: skip
