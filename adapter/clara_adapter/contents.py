@@ -1,7 +1,7 @@
 """What stands in a file, to compare it with another: digests and data sets. Links and devices are not read.
 
-A received instance is not digested when it arrives, which would cost as much as receiving it: the few that come a
-second time are compared byte for byte.
+A received instance is not digested when it arrives, which would cost as much as receiving it, but when its study is
+sealed; one that comes a second time before that is compared byte for byte.
 """
 
 from __future__ import annotations
@@ -20,12 +20,21 @@ CHUNK = 1 << 20
 
 def file_digest(path: Path) -> tuple[str, int]:
     """SHA-256 in hex and size of a regular file. Raises OSError, also for links."""
+    return _digest(path, 0)
+
+
+def data_set_digest(path: Path) -> str:
+    """SHA-256 in hex of what follows the file meta, which is what a peer has sent. Raises Unreadable, OSError."""
+    return _digest(path, references.data_set_offset(path))[0]
+
+
+def _digest(path: Path, at: int) -> tuple[str, int]:
     with _opened(path) as file:
-        state, size = hashlib.sha256(), 0
-        while block := os.pread(file, CHUNK, size):
+        state = hashlib.sha256()
+        while block := os.pread(file, CHUNK, at):
             state.update(block)
-            size += len(block)
-        return state.hexdigest(), size
+            at += len(block)
+        return state.hexdigest(), at
 
 
 def same_data_set(one: Path, other: Path) -> bool:

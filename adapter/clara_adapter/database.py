@@ -106,7 +106,12 @@ def record(
 ) -> None:
     """Write one line of history, in the transaction that makes it true."""
     values = {"at": time.time(), "kind": kind, "subject": subject, "what": what}
-    connection.execute(event.insert().values(**values, before=before, after=after, message=message[:2000]))
+    connection.execute(event.insert().values(**values, before=before, after=after, message=storable(message)))
+
+
+def storable(message: str) -> str:
+    """A message of bounded length that SQLite takes: file names and stages may put any byte into one."""
+    return message[:2000].encode("utf-8", "backslashreplace").decode()
 
 
 def _set_up(connection: Any, _record: object) -> None:

@@ -8,13 +8,14 @@ closes no study, and after a restart every open study waits again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from clara_adapter.contents import same_data_set
+from clara_adapter.contents import data_set_digest, same_data_set
 from clara_adapter.crash import here
 from clara_adapter.identity import Identity, Unreadable, is_uid, read
 from clara_adapter.log import pseudonym
@@ -120,9 +121,9 @@ class Inbox:
         return SUCCESS, identity
 
     def _take(self, route: Route, received: Received, identity: Identity, *, keep: bool) -> int:
-        known, ours = self._store.known(route.name, received.sop_instance, identity.series)
+        known, digest, ours = self._store.known(route.name, received.sop_instance, identity.series)
         key = (route.name, route.called, identity.study)
-        if known is not None and same_data_set(self._spool.instance(known, received.sop_instance), received.path):
+        if known is not None and self._is_same(known, digest, received):
             self._touch(key)  # the sender is still at it
             return SUCCESS
         if known is not None:
@@ -136,6 +137,12 @@ class Inbox:
             return SUCCESS
         self._keep(key, received, identity, keep=keep)
         return SUCCESS
+
+    def _is_same(self, payload: str, digest: str, received: Received) -> bool:
+        """Whether this is, byte for byte, the instance that the payload has received."""
+        if digest:
+            return digest == data_set_digest(received.path)
+        return same_data_set(self._spool.instance(payload, received.sop_instance), received.path)
 
     def _keep(self, key: Key, received: Received, identity: Identity, *, keep: bool) -> None:
         payload, conflict = self._payload_for(key, identity)
@@ -162,7 +169,7 @@ class Inbox:
     def _payload_for(self, key: Key, identity: Identity) -> tuple[Payload, str]:
         """The payload that takes this instance, and why that payload must be held, if it must."""
         window = self._windows.get(key)
-        last = window.payload if window else self._store.last_payload(*key)
+        last = window.payload if window else self._store.last_payload(key[0], key[2])
         if last is None:
             return self._store.new_payload(key[0], key[1], identity), ""
         conflict = "two patients in one study" if identity.other_patient(last.patient, last.issuer) else ""
@@ -218,18 +225,40 @@ class Inbox:
     def seal(self, payload: Payload, jobs: Sequence[NewJob]) -> bool:
         """Close the study: its folder holds exactly its instances, its jobs are written. False: it is held."""
         key = (payload.route, payload.called, payload.study)
+        digests = self._digests(payload, {})  # before the lock: meanwhile others are received
         with self._lock:
             here("before-seal")
             missing = self._gather(payload)
             here("links-made")
-            if missing:
-                self._store.hold_payload(payload, f"{missing} instances have a row but no file")
-                log.error("payload %s is held: %d instances have a row but no file", payload.id, missing)
+            digests = self._digests(payload, digests)
+            doubt = self._doubt(payload, missing, digests)
+            if doubt:
+                self._store.hold_payload(payload, doubt)
+                log.error("payload %s is held: %s", payload.id, doubt)
             else:
-                self._store.seal(payload, jobs)
+                self._store.seal(payload, jobs, digests)
             here("after-seal")
             self._windows.pop(key, None)
-        return not missing
+        return not doubt
+
+    def _doubt(self, payload: Payload, missing: int, digests: Mapping[str, str]) -> str:
+        """Why the payload must not start jobs, if it must not."""
+        if missing:
+            return f"{missing} instances have a row but no file"
+        rows = self._store.instances(payload)
+        changed = sum(row.digest not in ("", found) for row in rows if (found := digests.get(row.sop_instance)))
+        changed += sum(row.sop_instance not in digests for row in rows)
+        return f"{changed} instances were changed on disk since they were received" if changed else ""
+
+    def _digests(self, payload: Payload, known: Mapping[str, str]) -> dict[str, str]:
+        """By SOP Instance UID, of what is there; `known` is not read again."""
+        found = dict(known)
+        for row in self._store.instances(payload):
+            if row.sop_instance in found:
+                continue
+            with contextlib.suppress(FileNotFoundError, Unreadable):
+                found[row.sop_instance] = data_set_digest(self._spool.instance(row.payload, row.sop_instance))
+        return found
 
     def _gather(self, payload: Payload) -> int:
         """Link what earlier payloads received, remove what was never acknowledged; count what is missing."""

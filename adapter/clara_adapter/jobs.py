@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = uuid.UUID("0f3ac8d2-5a55-5d4e-9d51-5b8d0c0c7a31")
 POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks at a job
+LOOK = 5.0  # seconds between two looks at what `clara adapter retry` may have changed
+OUR_ERRORS = 5  # of one job in a row, then it is stopped
 PAUSE_FIRST, PAUSE_MOST = 1.0, 60.0  # after a temporary trouble with one job
 
 
@@ -63,6 +66,7 @@ class Jobs:
         self._runner, self._delivered = runner, delivered
         self._with_runner: set[str] = set()  # submitted by this process
         self._pauses: dict[str, Pause] = {}
+        self._our_errors: Counter[str] = Counter()
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -72,8 +76,9 @@ class Jobs:
             if self.step():
                 wait = POLL_FIRST
             following = self._inbox.next_due()
-            limits = [wait if self._store.unfinished_jobs() else None, following if following != 0 else wait]
-            self._inbox.changed.wait(min((limit for limit in limits if limit is not None), default=None))
+            limits = [wait if self._store.unfinished_jobs() else None, following if following != 0 else wait, LOOK]
+            if not self._inbox.changed.wait(min(limit for limit in limits if limit is not None)):
+                self._delivered()  # somebody may have asked for a delivery again
             wait = min(wait * 1.5, POLL_MOST)
 
     def stop(self) -> None:
@@ -107,6 +112,10 @@ class Jobs:
         except (OSError, TryAgain) as error:  # a full disk; other studies and jobs go on
             self._pause(payload.id, error)
             return
+        except Exception as error:  # noqa: BLE001  our bug with one study must not be the end of the others
+            log.exception("payload %s cannot be sealed by an error of ours; please report it", payload.id)
+            self._pause(payload.id, error)
+            return
         self._pauses.pop(payload.id, None)
         if sealed:
             log.info("payload %s is complete; jobs: %s", payload.id, ", ".join(jobs) or "none")
@@ -126,8 +135,21 @@ class Jobs:
         except OSError as error:
             self._pause(job.id, error)
             return False
+        except Exception as error:  # noqa: BLE001  our bug with one job must not be the end of the others
+            return self._our_error(job, error)
         self._pauses.pop(job.id, None)
+        self._our_errors.pop(job.id, None)
         return moved
+
+    def _our_error(self, job: Job, error: Exception) -> bool:
+        """Say it, try again a few times, then leave the job alone: it can be asked for again."""
+        self._our_errors[job.id] += 1
+        log.error("job %s meets an error of ours, please report it: %s", job.id, type(error).__name__, exc_info=error)
+        if self._our_errors[job.id] < OUR_ERRORS:
+            self._pause(job.id, RuntimeError(f"{type(error).__name__}, an error of ours"))
+            return False
+        self._end(job, "stopped", f"held: {type(error).__name__}, an error of ours; the log has its trace")
+        return True
 
     def _advance(self, job: Job) -> bool:
         if job.crashes >= CRASHES_HELD:
@@ -156,7 +178,10 @@ class Jobs:
 
     def _submit(self, job: Job, graph: Graph) -> bool:
         here("before-submit")
-        self._runner.submit(graph, job.id, model.Payload(id=job.payload, folder=self._spool.input(job.payload)))
+        payload = model.Payload(id=job.payload, folder=self._spool.input(job.payload))
+        before = self._runner.submit(graph, job.id, payload)
+        if before.state == JobState.FAILED and job.state == JobState.SUBMITTING:  # somebody asks for it again
+            self._runner.retry(job.id)
         here("submitted")
         self._with_runner.add(job.id)
         if job.state == JobState.SUBMITTING:
@@ -170,18 +195,21 @@ class Jobs:
             self._collect(job)
             return True
         if seen.state in (JobState.FAILED, JobState.STOPPED):
-            self._end(job, str(seen.state), seen.message)
+            self._end(job, str(seen.state), seen.message, log_it=False)
             return True
-        if seen.state == JobState.RUNNING and job.state == JobState.PENDING:
+        # A runner says running also of a job whose stages wait for a place.
+        works = any(stage.state == model.StageState.RUNNING for stage in seen.stages)
+        if works and job.state == JobState.PENDING:
             self._store.move_job(job.id, "started")
             return True
         return False
 
-    def _end(self, job: Job, event: str, message: str) -> None:
+    def _end(self, job: Job, event: str, message: str, *, log_it: bool = True) -> None:
+        """`message` goes into the state; into the log only when it is ours: a stage may name a patient."""
         self._stop_at_runner(job)
         self._store.move_job(job.id, event, message)
         self._forget(job.id)
-        log.error("job %s %s: %s", job.id, event, message)
+        log.error("job %s %s: %s", job.id, event, message if log_it else "see 'clara adapter status'")
 
     def _stop_at_runner(self, job: Job) -> None:
         try:
@@ -195,6 +223,7 @@ class Jobs:
     def _forget(self, job: str) -> None:
         self._with_runner.discard(job)
         self._pauses.pop(job, None)
+        self._our_errors.pop(job, None)
 
     # -- results ------------------------------------------------------------------------------------------------
 
@@ -207,11 +236,10 @@ class Jobs:
         route = self._routes.get(payload.route)
         destinations = route.destinations if route else ()
         try:
-            inputs, instances = self._spool.input(payload.id), self._store.instances(payload)
-            results, held = checks.check(folder, payload, inputs, instances), ""
+            results, held = checks.check(folder, payload, self._store.instances(payload)), ""
         except checks.MustNotLeave as error:
             results, held = [], str(error)
-            log.error("job %s: its result is held and will not be sent: %s", job.id, error)
+            log.error("job %s: its result is held and will not be sent: a file %s", job.id, error.why)
         note = held or ("" if route else f"route {payload.route!r} is no longer in the configuration; nothing is sent")
         self._store.finish_job(job, results, destinations, held=held, note=note)
         here("deliveries-written")

@@ -68,7 +68,8 @@ class PartFile:
         self.size += whole
 
     def finish(self) -> None:
-        """Force the bytes to disk and close."""
+        """Force the bytes to disk and close. Nobody writes to the file any more, by accident neither."""
+        os.fchmod(self._file, 0o400)
         os.fsync(self._file)
         file, self._file = self._file, -1
         os.close(file)

@@ -29,7 +29,7 @@ payload = Table(
     _text("message", ""),
     Column("created", Float, nullable=False),
     Column("sealed", Float),
-    Index("payload_study", "route", "called", "study"),
+    Index("payload_study", "route", "study"),
     Index("payload_state", "state"),
     sqlite_autoincrement=True,
 )
@@ -46,6 +46,7 @@ instance = Table(
     _text("series"),
     _text("frame_of_reference"),
     _text("transfer_syntax"),
+    _text("digest", ""),  # SHA-256 of the data set; written when the payload is sealed, not when it arrives
     Column("size", Integer, nullable=False),
     Column("received", Float, nullable=False),
     UniqueConstraint("route", "sop_instance"),
@@ -129,6 +130,15 @@ answer = Table(
     Column("status", Integer, nullable=False),
     Column("stored", Integer, nullable=False),
     Column("at", Float, nullable=False),
+)
+
+# What may have reached a destination without an answer. Written before its first byte leaves, gone when the answer to
+# that sending is there.
+sending = Table(
+    "sending",
+    METADATA,
+    Column("delivery", Integer, ForeignKey("delivery.id"), primary_key=True),
+    Column("result", Integer, ForeignKey("result.id"), primary_key=True),
 )
 
 # Every change of a state, in order.

@@ -88,6 +88,8 @@ JOB: Table[JobState] = Table(
             (JobState.RUNNING, "succeeded"): JobState.SUCCEEDED,
             (JobState.RUNNING, "failed"): JobState.FAILED,
             (JobState.RUNNING, "stopped"): JobState.STOPPED,
+            (JobState.FAILED, "retry"): JobState.SUBMITTING,
+            (JobState.STOPPED, "retry"): JobState.SUBMITTING,
         }
     ),
 )

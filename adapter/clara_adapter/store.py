@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from clara_adapter import schema
-from clara_adapter.database import Database, record
+from clara_adapter.database import Database, record, storable
 from clara_adapter.identity import Identity
 from clara_adapter.peer import Received
 from clara_adapter.states import DELIVERY, JOB, PAYLOAD, DeliveryState, PayloadState, Table
+from clara_argo.model.job import JobState
 
 CRASHES_HELD = 3
 YES: sql.ColumnElement[int] = sql.literal_column("1", sql.Integer)
@@ -47,6 +49,7 @@ class Instance:
     sop_class: str
     series: str
     frame_of_reference: str
+    digest: str  # empty until the payload is sealed
     size: int
 
 
@@ -113,16 +116,17 @@ class Store:
 
     # -- receiving ----------------------------------------------------------------------------------------------
 
-    def known(self, route: str, sop_instance: str, series: str) -> tuple[str | None, bool]:
-        """The payload in which this route holds the instance already, and whether we made it or its series."""
+    def known(self, route: str, sop_instance: str, series: str) -> tuple[str | None, str, bool]:
+        """The payload in which this route holds the instance already, its digest there when it is sealed, and whether
+        we made the instance or its series."""
         values = {"route": route, "sop_instance": sop_instance, "series": series}
-        payload, ours = self._db.run(self._ask_known, values)
-        return payload, bool(ours)
+        payload, digest, ours = self._db.run(self._ask_known, values)
+        return payload, digest or "", bool(ours)
 
-    def last_payload(self, route: str, called: str, study: str) -> Payload | None:
-        """The newest payload of this study on this route."""
+    def last_payload(self, route: str, study: str) -> Payload | None:
+        """The newest payload of this study on this route, under whatever title it was called then."""
         table = schema.payload
-        same = (table.c.route == route, table.c.called == called, table.c.study == study)
+        same = (table.c.route == route, table.c.study == study)
         return self._one(Payload, table, sql.and_(*same), newest=True)
 
     def new_payload(self, route: str, called: str, identity: Identity) -> Payload:
@@ -145,6 +149,7 @@ class Store:
             "series": identity.series,
             "frame_of_reference": identity.frame_of_reference,
             "transfer_syntax": received.transfer_syntax,
+            "digest": "",
             "size": received.size,
             "received": time.time(),
         }
@@ -177,7 +182,7 @@ class Store:
     def instances(self, payload: Payload) -> list[Instance]:
         """What the payload consists of: the study as it stood when it was sealed, earlier sealed payloads included."""
         table, other = schema.instance, schema.payload
-        same = (other.c.route == payload.route, other.c.called == payload.called, other.c.study == payload.study)
+        same = (other.c.route == payload.route, other.c.study == payload.study)
         earlier = sql.and_(other.c.number < payload.number, other.c.state == PayloadState.SEALED)
         belongs = sql.select(other.c.id).where(*same, sql.or_(earlier, other.c.id == payload.id))
         return self._all(Instance, table, table.c.payload.in_(belongs))
@@ -186,13 +191,23 @@ class Store:
         """What this payload itself received."""
         return self._all(Instance, schema.instance, schema.instance.c.payload == payload)
 
-    def seal(self, payload: Payload, jobs: Iterable[NewJob]) -> None:
-        """The payload is complete, and its jobs exist: one transaction."""
+    def seal(self, payload: Payload, jobs: Iterable[NewJob], digests: Mapping[str, str] = MappingProxyType({})) -> None:
+        """The payload is complete, its instances have digests (by UID), and its jobs exist: one transaction."""
+        table = schema.instance
         with self._db.change() as change:
+            for uid, digest in digests.items():
+                mine = sql.and_(table.c.payload == payload.id, table.c.sop_instance == uid)
+                change.execute(table.update().where(mine).values(digest=digest))
             self._move(change, schema.payload, PAYLOAD, payload.id, "settled")
             change.execute(schema.payload.update().where(schema.payload.c.id == payload.id).values(sealed=time.time()))
             for job in jobs:
                 self._new_job(change, payload.id, job)
+
+    def held_payloads(self) -> list[tuple[str, str, str]]:
+        """Id, route and why, of those that wait for somebody."""
+        table = schema.payload
+        wanted = sql.select(table.c.id, table.c.route, table.c.message).where(table.c.state == PayloadState.HELD)
+        return [(str(key), str(route), str(why)) for key, route, why in self._db.rows(wanted.order_by(table.c.number))]
 
     def hold_payload(self, payload: Payload, why: str) -> None:
         with self._db.change() as change:
@@ -257,9 +272,29 @@ class Store:
         here = schema.result
         return self._all(Result, here, sql.and_(here.c.job == delivery.job, here.c.id.not_in(done)))
 
-    def answer(self, delivery: int, result: int, status: int, stored: bool) -> None:
-        """What the destination said about one instance, final either way."""
+    def doubtful(self, delivery: int) -> set[int]:
+        """Results whose bytes may have reached the destination, and no answer to that came."""
+        table = schema.sending
+        return {int(row[0]) for row in self._db.rows(sql.select(table.c.result).where(table.c.delivery == delivery))}
+
+    def doubt(self, delivery: int, begins: int | None, settled: int | None = None) -> None:
+        """From now on `begins` may be at the destination; about `settled` there is no doubt any more."""
         with self._db.change() as change:
+            self._doubt(change, delivery, begins, settled)
+
+    def answer(
+        self,
+        delivery: int,
+        result: int,
+        status: int,
+        stored: bool,
+        *,
+        begins: int | None = None,
+        settled: int | None = None,
+    ) -> None:
+        """What the destination said about one instance, final either way; the rest as in `doubt`."""
+        with self._db.change() as change:
+            self._doubt(change, delivery, begins, settled)
             values = {"status": status, "stored": int(stored), "at": time.time()}
             key = {"delivery": delivery, "result": result}
             change.execute(
@@ -291,15 +326,23 @@ class Store:
     # -- starts and stops ---------------------------------------------------------------------------------------
 
     def count_crashes(self) -> None:
-        """At start: what is unfinished was in work when the process died, unless `forgive_crashes` was called."""
+        """At start: what was in work when the process died, unless `forgive_crashes` was called.
+
+        In work are jobs whose stages ran, the one job that was being handed to the runner, and deliveries on their
+        way; what only waited is not to blame. Jobs that ran wait again.
+        """
+        job, delivery = schema.job, schema.delivery
+        first = sql.select(job.c.id).where(job.c.state == JobState.SUBMITTING).order_by(ROWID).limit(1)
         with self._db.change() as change:
-            busy: list[tuple[sql.Table, Iterable[str]]] = [
-                (schema.job, JOB.unfinished),
-                (schema.delivery, [DeliveryState.SENDING]),
-            ]
-            for table, states in busy:
-                again = table.update().where(table.c.state.in_(states))
-                change.execute(again.values(crashes=table.c.crashes + 1))
+            submitted = change.execute(first).scalar()
+            for table, mine in (
+                (job, sql.or_(job.c.state == JobState.RUNNING, job.c.id == submitted)),
+                (delivery, delivery.c.state == DeliveryState.SENDING),
+            ):
+                change.execute(table.update().where(mine).values(crashes=table.c.crashes + 1))
+                change.execute(table.update().where(table.c.crashes < 0).values(crashes=0))
+            ran = job.c.state == JobState.RUNNING
+            change.execute(job.update().where(ran).values(state=JobState.PENDING))
 
     def forgive_crashes(self) -> None:
         """A clean stop: nothing that is unfinished now has killed us."""
@@ -316,6 +359,13 @@ class Store:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _doubt(self, change: sql.Connection, delivery: int, begins: int | None, settled: int | None) -> None:
+        table = schema.sending
+        if settled is not None:
+            change.execute(table.delete().where(table.c.delivery == delivery, table.c.result == settled))
+        if begins is not None:
+            change.execute(upsert(table).values(delivery=delivery, result=begins).on_conflict_do_nothing())
+
     def _new_job(self, change: sql.Connection, payload: str, job: NewJob) -> None:
         row = {"id": job.id, "payload": payload, "workflow": job.workflow, "workflow_digest": job.workflow_digest}
         change.execute(schema.job.insert().values(**row, state=JOB.start, created=time.time()))
@@ -326,8 +376,8 @@ class Store:
     ) -> None:
         before = change.execute(sql.select(table.c.state).where(table.c.id == key)).scalar_one()
         after = rule.after(type(rule.start)(before), event)
-        values: dict[str, Any] = {"state": after, "message": message[:2000]}
-        if "crashes" in table.c:
+        values: dict[str, Any] = {"state": after, "message": storable(message)}
+        if "crashes" in table.c and event != "started":
             values["crashes"] = 0
         if "finished" in table.c:
             values["finished"] = time.time() if after in rule.ends else None
@@ -360,10 +410,11 @@ def _known() -> sql.Select[Any]:
     instance: sql.BindParameter[str] = sql.bindparam("sop_instance")
     series: sql.BindParameter[str] = sql.bindparam("series")
     held, made = schema.instance, schema.result
-    payload = sql.select(held.c.payload).where(held.c.route == route, held.c.sop_instance == instance)
+    same = (held.c.route == route, held.c.sop_instance == instance)
+    payload, digest = sql.select(held.c.payload).where(*same), sql.select(held.c.digest).where(*same)
     same_instance = sql.exists().where(made.c.ours == YES, made.c.sop_instance == instance)
     same_series = sql.exists().where(made.c.ours == YES, made.c.series == series)
-    return sql.select(payload.scalar_subquery(), sql.or_(same_instance, same_series))
+    return sql.select(payload.scalar_subquery(), digest.scalar_subquery(), sql.or_(same_instance, same_series))
 
 
 def _select(kind: Any, table: sql.Table) -> sql.Select[Any]:

@@ -59,17 +59,18 @@ def serve(file: Path, port: int | None) -> None:
 def check(file: Path, echo: bool, strict: bool, form: str) -> None:
     """Say everything that is wrong, and who may send what to whom.
 
-    Exit code 2 when the adapter would not start, 75 when a destination does not answer its C-ECHO.
+    Looks at the spool and the address on this machine and as this user, and leaves nothing behind. Exit code 2
+    when the adapter would not start, 75 when a destination does not answer its C-ECHO.
 
     \b
     Examples:
       clara adapter check --config adapter.yaml
       clara adapter check --config adapter.yaml --echo -o json
     """
-    from clara_adapter import plan
+    from clara_adapter import machine, plan
     from clara_argo.errors import DefinitionError, TryAgain
 
-    planned = plan.read(file, strict=strict)
+    planned = machine.examine(plan.read(file, strict=strict), strict=strict)
     answers = plan.echo(planned) if echo else {}
     click.echo(_json(planned, answers) if form == "json" else _text(planned, answers))
     if planned.failed:
@@ -86,3 +87,62 @@ def _json(planned: Plan, answers: dict[str, str]) -> str:
     import json
 
     return json.dumps(planned.to_json(answers), indent=1)
+
+
+@adapter.command()
+@CONFIG
+@click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", help="Format of the result.")
+def status(file: Path, form: str) -> None:
+    """List held studies, jobs and deliveries, with what went wrong. Works while the adapter runs.
+
+    \b
+    Examples:
+      clara adapter status --config adapter.yaml
+      clara adapter status --config adapter.yaml -o json
+    """
+    import json
+
+    from clara_adapter import overview
+
+    store = overview.open_store(_spool(file))
+    try:
+        found = overview.overview(store)
+    finally:
+        store.close()
+    click.echo(json.dumps(found, indent=1) if form == "json" else "\n".join(overview.lines(found)))
+
+
+@adapter.command()
+@CONFIG
+@click.argument("job", required=False)
+@click.option("--all", "everything", is_flag=True, help="Everything that has failed or was stopped.")
+def retry(file: Path, job: str | None, everything: bool) -> None:
+    """Ask again for a failed or stopped JOB, or for its failed deliveries. Works while the adapter runs.
+
+    What had finished is kept. Mend first what the message of 'clara adapter status' names.
+
+    \b
+    Examples:
+      clara adapter retry --config adapter.yaml 6f1c…
+      clara adapter retry --config adapter.yaml --all
+    """
+    from clara_adapter import overview
+    from clara_argo.errors import UsageError
+
+    if (job is None) is not everything:
+        raise UsageError("name one JOB, or say --all")
+    store = overview.open_store(_spool(file))
+    try:
+        done = overview.retry_all(store) if job is None else overview.retry(store, job)
+    finally:
+        store.close()
+    click.echo("\n".join(done) or "nothing has failed")
+
+
+def _spool(file: Path) -> str:
+    from clara_adapter import plan
+
+    planned = plan.read(file)
+    planned.check()
+    assert planned.configuration is not None  # check() was called
+    return planned.configuration.spool

@@ -19,7 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 
 from clara_adapter import checks, references
 from clara_adapter.checks import Budget, MustNotLeave
-from clara_adapter.spool import file_name
+from clara_adapter.contents import data_set_digest
 from clara_adapter.store import Instance, Payload, Result
 from clara_adapter.tags import Unreadable
 
@@ -27,19 +27,19 @@ STUDY = Study(patient="P1")
 PAYLOAD = Payload(1, "p", "ct", CALLED, STUDY.study, "P1", "HOSPITAL", "sealed", 0.0)
 
 
-def source(inputs: Path) -> list[Instance]:
-    """Three received slices: their files, and their rows."""
-    inputs.mkdir()
+def source(folder: Path) -> list[Instance]:
+    """Rows of three received slices."""
     rows = []
     for image in STUDY.slices(3):
-        uid = str(image.SOPInstanceUID)
-        save(image, inputs / file_name(uid))
-        rows.append(Instance("p", uid, str(image.SOPClassUID), STUDY.series, STUDY.frame, 1))
+        uid, path = str(image.SOPInstanceUID), save(image, folder / "source.dcm")
+        digest = data_set_digest(path)
+        path.unlink()
+        rows.append(Instance("p", uid, str(image.SOPClassUID), STUDY.series, STUDY.frame, digest, 1))
     return rows
 
 
 def judge(folder: Path, rows: list[Instance], budget: Budget | None = None) -> list[Result]:
-    return checks.check(folder, PAYLOAD, folder.parent / "input", rows, budget)
+    return checks.check(folder, PAYLOAD, rows, budget)
 
 
 def derived(number: int = 1, **changes: Any) -> Dataset:
@@ -64,7 +64,7 @@ def save(image: Dataset, path: Path) -> Path:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[Instance]:
-    return source(tmp_path / "input")
+    return source(tmp_path)
 
 
 @pytest.fixture
@@ -130,6 +130,7 @@ IDENTITY = [
     ({"CurrentRequestedProcedureEvidenceSequence": evidence("1.2.3.4")}, "refers to 1 instances"),
     ({"PerFrameFunctionalGroupsSequence": per_frame("1.2.3.4")}, "refers to 1 instances"),
     ({"SeriesInstanceUID": ""}, "series UID is missing"),
+    ({"SeriesInstanceUID": STUDY.series}, "a new instance in a series of the study"),
     ({"SOPInstanceUID": f"{STUDY.series}.1"}, "has the UID of a received instance, but other content"),
 ]
 
@@ -163,6 +164,10 @@ def test_references_are_found_in_every_encoding(folder: Path, rows: list[Instanc
 
 
 # -- hostile outputs --------------------------------------------------------------------------------------------
+
+
+def a_name_that_is_no_text(folder: Path) -> None:
+    save(derived(), folder / "1.dcm").rename(folder / os.fsdecode(b"\xff bad"))
 
 
 def a_link(folder: Path) -> None:
@@ -241,6 +246,7 @@ def twice_the_same_uid(folder: Path) -> None:
 
 
 HOSTILE: list[tuple[Callable[[Path], None], str]] = [
+    (a_name_that_is_no_text, "its name is not UTF-8"),
     (a_link, "is a link"),
     (a_link_to_a_folder, "is a link"),
     (a_pipe, "is a link, a device"),

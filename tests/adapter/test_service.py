@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from adapter.hospital import CALLED, HOST, Pacs, Study, clinic, configuration, send, stage_project, tree, wait_until
 from pydicom.uid import SegmentationStorage
 
-from clara_argo.errors import Held, TryAgain
+from clara_adapter import checks, jobs, overview
+from clara_argo.errors import Held, TryAgain, UsageError
 from clara_argo.model.route import Route, Settle
 
 
@@ -120,7 +122,7 @@ def test_two_patients_in_one_study_start_no_job(tmp_path: Path, folder: Path) ->
         assert set(send(images, site.port).values()) == {0}
         send(other.slices(1), site.port)
         wait_until(lambda: site.states() == ["sent"], "the other study's delivery")
-        payload = site.adapter.store.last_payload("ct", CALLED, study.study)
+        payload = site.adapter.store.last_payload("ct", study.study)
         assert payload is not None and payload.state == "held"
         assert len(site.adapter.store.own_instances(payload.id)) == 4
         assert len(site.adapter.store.jobs()) == 1
@@ -172,7 +174,7 @@ def test_a_route_that_is_gone_holds_what_it_had_begun(tmp_path: Path, folder: Pa
         send(study.slices(1), site.port)
     route = Route(name="new", called=CALLED, sources=("CT1",), workflows=("derive",), destinations=())
     with clinic(replace(config, routes=(route,)), folder) as site:
-        payload = site.adapter.store.last_payload("ct", CALLED, study.study)
+        payload = site.adapter.store.last_payload("ct", study.study)
         assert payload is not None and payload.state == "held"
 
 
@@ -197,5 +199,143 @@ def test_files_are_for_us_alone(tmp_path: Path, folder: Path) -> None:
         wait_until(lambda: site.states() == ["sent"], "the delivery")
     spool = tmp_path / "spool"
     assert spool.stat().st_mode & 0o777 == 0o700
-    for path in [spool / "state.db", spool / "log.key", *(spool / "payloads").rglob("*.dcm")]:
+    for path in [spool / "state.db", spool / "log.key"]:
         assert path.stat().st_mode & 0o777 == 0o600, path
+    for path in (spool / "payloads").rglob("*.dcm"):  # what was received is written once
+        assert path.stat().st_mode & 0o777 == 0o400, path
+
+
+# -- one job's trouble ------------------------------------------------------------------------------------------------
+
+ODD_NAME = """
+cp "$(ls -d "$CLARA_INPUT"/* | head -1)" "$CLARA_OUTPUT/$(printf 'bad\\377name')"
+"""
+
+
+def test_a_file_name_that_is_no_text_holds_one_result_and_stops_nobody(tmp_path: Path, folder: Path) -> None:
+    stage_project(folder, name="odd", script=ODD_NAME, kind="sh")
+    with Pacs() as pacs:
+        config = configuration(tmp_path / "spool", {"PACS": pacs.port}, workflows=["odd", "derive"])
+        with clinic(config, folder) as site:
+            send(Study().slices(2), site.port)
+            wait_until(lambda: sorted(site.states()) == ["held", "sent"], "one held, one sent")
+            (held,) = [one for one in site.adapter.store.deliveries() if one.state == "held"]
+    assert "not UTF-8" in held.message
+
+
+def test_an_error_of_ours_with_one_job_is_said_and_is_not_the_end_of_the_others(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage_project(folder, name="other", script='cp "$CLARA_INPUT"/* "$CLARA_OUTPUT"/\n', kind="sh")
+    monkeypatch.setattr(jobs, "PAUSE_FIRST", 0.01)
+    monkeypatch.setattr(jobs, "PAUSE_MOST", 0.02)
+    check = checks.check
+
+    def broken(folder: Path, *more: Any) -> Any:
+        if len(list(folder.iterdir())) == 1:
+            raise ZeroDivisionError
+        return check(folder, *more)
+
+    monkeypatch.setattr(checks, "check", broken)
+    with Pacs() as pacs:
+        config = configuration(tmp_path / "spool", {"PACS": pacs.port}, workflows=["derive", "other"])
+        with clinic(config, folder) as site:
+            send(Study().slices(2), site.port)
+            wait_until(lambda: {job.state for job in site.adapter.store.jobs()} == {"stopped", "succeeded"}, "both")
+            wait_until(lambda: site.states() == ["sent"], "the delivery of the other")
+            (stopped,) = [job for job in site.adapter.store.jobs() if job.state == "stopped"]
+            assert "an error of ours" in stopped.message and "ZeroDivisionError" in caplog.text
+            monkeypatch.setattr(checks, "check", check)
+            assert overview.retry(site.adapter.store, stopped.id) == [f"job {stopped.id} runs again"]
+            wait_until(lambda: site.states() == ["sent", "sent"], "the delivery of the job that was asked for again")
+
+
+def test_a_failed_job_can_be_asked_for_again(tmp_path: Path, folder: Path) -> None:
+    """The stage fails until somebody mends what it needs; then what it made goes out, once."""
+    mended = tmp_path / "mended"
+    script = (
+        f'[ -e {mended} ] || {{ echo "Doe^Jane cannot be read" >&2; exit 3; }}\ncp "$CLARA_INPUT"/* "$CLARA_OUTPUT"/\n'
+    )
+    stage_project(folder, name="flaky", script=script, kind="sh")
+    with Pacs() as pacs:
+        config = configuration(tmp_path / "spool", {"PACS": pacs.port}, workflows=["flaky"])
+        with clinic(config, folder) as site:
+            study = Study()
+            send(study.slices(2), site.port)
+            wait_until(lambda: [job.state for job in site.adapter.store.jobs()] == ["failed"], "the failure")
+            mended.touch()
+            (job,) = site.adapter.store.jobs()
+            beside = overview.open_store(str(tmp_path / "spool"))  # as the command does, in another process
+            assert overview.retry_all(beside) == [f"job {job.id} runs again"]
+            with pytest.raises(UsageError):
+                overview.retry(beside, job.id)
+            beside.close()
+            wait_until(lambda: site.states() == ["sent"], "the delivery")
+            with pytest.raises(UsageError, match="nothing that failed"):
+                overview.retry(site.adapter.store, job.id)
+    assert set(pacs.times) == {image.SOPInstanceUID for image in study.slices(2)}
+
+
+def test_what_a_stage_says_is_in_the_state_and_not_in_the_log(
+    tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage_project(folder, name="loud", script='echo "Doe^Jane is strange" >&2; exit 3\n', kind="sh")
+    config = configuration(tmp_path / "spool", {}, workflows=["loud"])
+    with clinic(config, folder) as site:
+        send(Study().slices(1), site.port)
+        wait_until(lambda: [job.state for job in site.adapter.store.jobs()] == ["failed"], "the failure")
+        found = overview.overview(site.adapter.store)
+    assert "Doe^Jane is strange" in found["jobs"][0]["message"]
+    assert "Doe^Jane" not in caplog.text and "clara adapter status" in caplog.text
+
+
+CHANGE = """
+for file in "$CLARA_INPUT"/*; do
+  chmod u+w "$file"
+  printf 'XX' | dd of="$file" bs=1 conv=notrunc seek=$(( $(stat -c %s "$file") - 2 )) 2>/dev/null
+  cp "$file" "$CLARA_OUTPUT"/
+done
+"""
+
+
+def test_a_stage_that_changes_what_was_received_changes_no_original_at_the_destination(
+    tmp_path: Path, folder: Path
+) -> None:
+    stage_project(folder, name="spoil", script=CHANGE, kind="sh")
+    study = Study()
+    with Pacs() as pacs:
+        config = configuration(tmp_path / "spool", {"PACS": pacs.port}, workflows=["spoil"])
+        with clinic(config, folder) as site:
+            send(study.slices(2), site.port)
+            wait_until(lambda: site.states() == ["held"], "the doubt")
+            assert set(send(study.slices(2), site.port).values()) == {0}  # the same as was received, whatever is there
+            send(study.slices(1, first=3), site.port)
+            wait_until(lambda: bool(site.adapter.store.held_payloads()), "the new payload to be held")
+            ((_, _, why),) = site.adapter.store.held_payloads()
+    assert "2 instances were changed on disk" in why
+    assert pacs.kept == {}
+
+
+def test_two_persons_without_an_id_are_two_patients(tmp_path: Path, folder: Path) -> None:
+    study = Study()
+    with Pacs() as pacs, clinic(configuration(tmp_path / "spool", {"PACS": pacs.port}), folder) as site:
+        one = study.slice(1, PatientID="", PatientName="Doe^Jane")
+        two = study.slice(2, PatientID="", PatientName="Roe^Richard")
+        send([one, two], site.port)
+        wait_until(lambda: bool(site.adapter.store.held_payloads()), "the doubt")
+        assert site.adapter.store.jobs() == []
+
+
+def test_a_route_that_is_called_by_another_title_still_knows_its_studies(tmp_path: Path, folder: Path) -> None:
+    study = Study()
+    with Pacs() as pacs:
+        config = configuration(tmp_path / "spool", {"PACS": pacs.port})
+        with clinic(config, folder) as site:
+            send(study.slices(2), site.port)
+            wait_until(lambda: site.states() == ["sent"], "the delivery")
+        renamed = replace(config, routes=(replace(config.routes[0], called="OTHER"),))
+        with clinic(renamed, folder) as site:
+            send(study.slices(3), site.port, called="OTHER")
+            wait_until(lambda: site.states() == ["sent", "sent"], "the second delivery")
+    comments = [pydicom.dcmread(io.BytesIO(data), force=True).ImageComments for data in pacs.kept.values()]
+    assert comments == ["2 slices", "3 slices"]

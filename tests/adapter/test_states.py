@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from clara_adapter.states import DELIVERY, JOB, PAYLOAD, DeliveryState, ImpossibleMove, PayloadState, Table
+from clara_argo.model.job import JobState
 
 TABLES = [PAYLOAD, JOB, DELIVERY]
 # Ends that a person, or the destination, may still move.
-REOPENED = {(DELIVERY.name, DeliveryState.FAILED), (DELIVERY.name, DeliveryState.SENT)}
+REOPENED = {
+    (DELIVERY.name, DeliveryState.FAILED),
+    (DELIVERY.name, DeliveryState.SENT),
+    (JOB.name, JobState.FAILED),
+    (JOB.name, JobState.STOPPED),
+}
 
 
 def reachable(table: Table[Any], start: Any) -> set[Any]:

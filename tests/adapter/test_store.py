@@ -73,8 +73,8 @@ def test_one_instance_a_route(path: Path) -> None:
     store.add_instance(payload, received("1.1"), WHO)
     with pytest.raises(Exception, match="UNIQUE"):
         store.add_instance(payload, received("1.1"), WHO)
-    assert store.known("ct", "1.1", "1.2.3") == (payload.id, False)
-    assert store.known("other", "1.1", "1.2.3") == (None, False)
+    assert store.known("ct", "1.1", "1.2.3") == (payload.id, "", False)
+    assert store.known("other", "1.1", "1.2.3") == (None, "", False)
     store.close()
 
 
@@ -83,9 +83,9 @@ def test_only_what_we_made_is_ours(path: Path) -> None:
     payload, job = sealed(store, "1.1")
     store.move_job(job.id, "submitted")
     store.finish_job(job, [result("7.1"), result("1.1", ours=0)], ["PACS"])
-    assert store.known("ct", "7.1", "-") == (None, True)
-    assert store.known("ct", "8.1", "9.9") == (None, True)
-    assert store.known("ct", "1.1", "1.2.3") == (payload.id, False)
+    assert store.known("ct", "7.1", "-") == (None, "", True)
+    assert store.known("ct", "8.1", "9.9") == (None, "", True)
+    assert store.known("ct", "1.1", "1.2.3") == (payload.id, "", False)
     store.close()
 
 
@@ -135,18 +135,40 @@ def test_answers_are_kept_and_a_retry_forgets_only_refusals(path: Path) -> None:
     store.close()
 
 
-def test_crashes_are_counted_in_one_state_and_a_clean_stop_forgives(path: Path) -> None:
+def test_crashes_are_counted_for_what_was_in_work_and_a_clean_stop_forgives(path: Path) -> None:
     store = Store(path)
     _, job = sealed(store, "1.1")
     for expected in (1, 2):
         store.count_crashes()
-        assert store.job(job.id).crashes == expected
+        assert store.job(job.id).crashes == expected  # it was being handed to the runner
     store.move_job(job.id, "submitted")
     assert store.job(job.id).crashes == 0
     store.count_crashes()
+    assert store.job(job.id).crashes == 0  # it only waited
+    store.move_job(job.id, "started")
     store.forgive_crashes()
     store.count_crashes()
     assert store.job(job.id).crashes == 0
+    for expected in (1, 2, 3):
+        store.move_job(job.id, "started")
+        store.count_crashes()
+        assert (store.job(job.id).crashes, store.job(job.id).state) == (expected, "pending")
+    store.close()
+
+
+def test_of_jobs_that_were_not_handed_over_yet_only_the_first_is_suspect(path: Path) -> None:
+    store = Store(path)
+    jobs = [sealed(store, f"1.{number}")[1] for number in range(3)]
+    store.count_crashes()
+    assert [store.job(job.id).crashes for job in jobs] == [1, 0, 0]
+    store.close()
+
+
+def test_a_message_may_hold_any_byte(path: Path) -> None:
+    store = Store(path)
+    _, job = sealed(store, "1.1")
+    store.move_job(job.id, "failed", "cannot open b\udcffad\0")
+    assert store.job(job.id).message.startswith("cannot open b\\udcffad")
     store.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydicom
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from clara_adapter import partfile, tags
@@ -34,8 +36,16 @@ def expected(path: Path) -> dict[int, str]:
         wanted = sorted(tags.IDENTITY - {tags.TRANSFER_SYNTAX})
         data = pydicom.dcmread(path, specific_tags=[*wanted, tags.CHARACTER_SET], stop_before_pixels=True)
         values = {tag: data[tag].value for tag in wanted if tag in data}
-    texts = {tag: value if isinstance(value, str) else "\\".join(value or ()) for tag, value in values.items()}
+    texts = {
+        tag: "\\".join(value) if isinstance(value, (list, MultiValue)) else str(value or "")
+        for tag, value in values.items()
+    }
     return {tag: text.strip() for tag, text in texts.items()} | {tags.TRANSFER_SYNTAX: data.file_meta.TransferSyntaxUID}
+
+
+def comparable(found: Mapping[int, str]) -> dict[int, str]:
+    """pydicom drops empty groups at the end of a person's name."""
+    return {tag: text.rstrip("=") for tag, text in found.items()}
 
 
 def test_real_files_read_as_pydicom_reads_them() -> None:
@@ -48,7 +58,7 @@ def test_real_files_read_as_pydicom_reads_them() -> None:
             with pytest.raises(Unreadable, match=STATED[path.name]):
                 read(path)
         else:
-            assert read(path) == expected(path), path.name
+            assert comparable(read(path)) == comparable(expected(path)), path.name
             read_files += 1
     assert read_files > 60
 
