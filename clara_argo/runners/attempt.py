@@ -25,6 +25,8 @@ NO_ROOM = 65536  # bytes: a disk with less is full
 TAIL = 8192  # bytes of stderr that are looked at for a reason
 MAX_PROGRESS = 64  # bytes
 
+Inputs = Mapping[str, tuple[int, int]]  # file -> size, time of the last change in nanoseconds
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
@@ -112,6 +114,22 @@ class Attempt:
         points.reached("stage-ended")
         return ending
 
+    def inputs(self) -> Mapping[Path, Inputs]:
+        """What lies in the folders that the stage reads, so that `unchanged` can tell. Raises OSError, Unusable."""
+        wanted = {PAYLOAD: self.payload, **self.sources} if self.spec.study else self.sources
+        return {folder: _look(folder, follow=name == PAYLOAD) for name, folder in wanted.items()}
+
+    def unchanged(self, before: Mapping[Path, Inputs]) -> None:
+        """Raises Unusable when an input is not what it was: other stages, a later run and its owner need it so."""
+        for folder, now in self.inputs().items():
+            if now != before[folder]:
+                names = sorted({name for name, _ in set(now.items()) ^ set(before[folder].items())})
+                raise tree.Unusable(
+                    f"its input {folder} changed while it ran ({tree.printable(names[0])}"
+                    f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}); a stage writes into the folder that "
+                    f"{contract.OUTPUT} names only: restore the input, correct the stage"
+                )
+
     def seal(self) -> str:
         """Give the output its final name when it is one; returns its digest. Raises Unusable or OSError."""
         written = self.folder.attempt / "output"
@@ -169,6 +187,15 @@ class Attempt:
                 if lines:
                     return one_line(lines[-1])
         return ""
+
+
+def _look(folder: Path, *, follow: bool) -> Inputs:
+    found = {}
+    for name, is_folder in tree.entries(folder, follow=follow):
+        if not is_folder:
+            status = (folder / name).stat()
+            found[name] = (status.st_size, status.st_mtime_ns)
+    return found
 
 
 def is_full(folder: Path) -> bool:

@@ -148,8 +148,10 @@ class StageWork:
             self.name, state=StageState.RUNNING, attempt=attempt.number, started=started, finished=None,
             exit_code=None, message="", progress="",
         )  # fmt: skip
+        inputs = attempt.inputs()
         ending = attempt.run(self.stopping, lambda text: self.record.progress(self.name, text))
         if ending.well:
+            attempt.unchanged(inputs)
             digest = attempt.seal()
             done = keys.Done(key=key, output=digest, attempt=attempt.number, started=started, finished=now())
             tree.write_text(self.place.done, json.dumps(done._asdict(), indent=1) + "\n")

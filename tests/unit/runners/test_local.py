@@ -137,6 +137,19 @@ def test_a_join_finds_its_inputs_by_name(world: LocalWorld) -> None:
     assert (folder / "join/locks/join.lock").exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    ['echo more >> "$CLARA_INPUT/one.dcm"', 'rm "$CLARA_INPUT/one.dcm"', 'echo x > "$CLARA_INPUT/new"'],
+    ids=["write", "remove", "add"],
+)
+def test_a_stage_that_changes_its_input_has_failed(world: LocalWorld, change: str) -> None:
+    """It is the user's own study, or what other stages read."""
+    (world.payload.folder / "one.dcm").write_text("as it was")
+    ended = run(world, graphs.chain(graphs.shell(world.root, "a", f"{change}\n{SPEAK}")))
+    assert ended.state is JobState.FAILED
+    assert "changed while it ran" in ended.message and ("one.dcm" in ended.message or "new" in ended.message)
+
+
 def test_branches_run_at_the_same_time(world: LocalWorld) -> None:
     """Each waits for the other: one after the other they would never end."""
     meet = 'touch "{root}/{me}"; while [ ! -e "{root}/{other}" ]; do sleep 0.02; done; echo x > "$CLARA_OUTPUT/x"'
