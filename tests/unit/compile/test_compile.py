@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -364,3 +366,23 @@ def test_a_field_that_argo_does_not_know_is_our_bug(tmp_path: Path) -> None:
     made["spec"]["parallelism"] = "many"
     with pytest.raises(NotUnderstood, match="parallelism"):
         understood(made)
+
+
+ODD = graph(
+    step("My_Reader", "My_Reader/input"),
+    step("b", "My_Reader/output My_Reader/input", "My_Reader.lock", "$(x)", "{ not a tag }"),
+    results="b/output My_Reader/output",
+    b=replace(PLAIN, retries=0, resources=Resources(cpu="500m", memory="1Gi", gpu=1), models=("m",)),
+)
+
+
+@pytest.mark.skipif(not shutil.which("argo"), reason="no argo command: its linter is not asked")
+@pytest.mark.parametrize("fused", [False, True], ids=["dag", "fused"])
+@pytest.mark.parametrize("shape", [CHAIN, JOIN, ODD], ids=["chain", "join", "odd"])
+def test_argo_finds_nothing_wrong(tmp_path: Path, shape: Graph, fused: bool) -> None:
+    file = tmp_path / "template.yaml"
+    file.write_text(compiler.as_yaml(compile_graph(shape, fused=fused).template))
+    found = subprocess.run(
+        ["argo", "lint", "--offline", str(file)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
