@@ -5,7 +5,7 @@ Knows how to find workflows in the project of the file. Starts nothing; `echo` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,9 +128,14 @@ def read(file: Path, *, strict: bool = False) -> Plan:
             except ClaraError as error:
                 found.append(_not_found(file, route, name, error))
     if strict:
-        found = [replace(one, level=Level.ERROR) if one.level is Level.WARNING else one for one in found]
+        found = strictly(found)
     spool = str((file.parent / configuration.spool).absolute())
     return Plan(file=file, configuration=replace(configuration, spool=spool), graphs=graphs, findings=tuple(found))
+
+
+def strictly(findings: Iterable[Finding]) -> list[Finding]:
+    """The same findings; warnings are errors."""
+    return [replace(one, level=Level.ERROR) if one.level is Level.WARNING else one for one in findings]
 
 
 def _not_found(file: Path, route: Route, name: str, error: ClaraError) -> Finding:

@@ -102,7 +102,7 @@ class Scp:
         try:
             return socket.create_server((self._host, self._wanted), family=family, backlog=self._limits.backlog)
         except OSError as error:
-            raise _no_port(self._host, self._wanted, error) from None
+            raise no_port(self._host, self._wanted, error) from None
 
     def stop(self, seconds: float = 10.0) -> None:
         """Refuse newcomers, let each association finish its current answer, abort it; end all threads."""
@@ -183,7 +183,8 @@ class Scp:
         self.stop()
 
 
-def _no_port(host: str, port: int, error: OSError) -> ClaraError:
+def no_port(host: str, port: int, error: OSError) -> ClaraError:
+    """What to say when this host and port cannot be listened on."""
     where = f"cannot listen on {host}:{port}"
     if error.errno == errno.EADDRINUSE:
         return TryAgain(f"{where}: the port is in use; stop the program that has it, or choose another port")

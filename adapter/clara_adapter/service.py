@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from clara_adapter import crash
+from clara_adapter import crash, stranded
 from clara_adapter.deliveries import Backoff, Deliveries
 from clara_adapter.guard import Limits
 from clara_adapter.inbox import Inbox
 from clara_adapter.jobs import Jobs
-from clara_adapter.log import pseudonym, use_key
+from clara_adapter.log import printable, use_key
 from clara_adapter.peer import Peer
 from clara_adapter.routing import Routing
 from clara_adapter.scp import Scp
@@ -105,6 +105,8 @@ class Adapter:
     def _build(self) -> None:
         store = self._store = Store(self.spool.state)
         store.count_crashes()
+        for text in stranded.find(self.spool.state, self.configuration):
+            log.error("%s", text)
         routing = Routing(self.configuration)
         inbox = Inbox(self.configuration, routing, self.spool, store)
         inbox.resume()
@@ -201,7 +203,8 @@ class Adapter:
 
 def _note_end(peer: Peer, aborted: bool) -> None:
     if aborted:
-        log.warning("an association from %s was aborted; what it had stored stays", pseudonym(peer.calling))
+        where = f"{printable(peer.calling)} at {peer.address}"
+        log.warning("an association from %s was aborted; what it had stored stays", where)
 
 
 def serve(adapter: Adapter, ready: Callable[[], None] = lambda: None) -> int:

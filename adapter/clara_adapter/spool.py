@@ -26,8 +26,8 @@ from pathlib import Path
 from clara_argo.errors import Held, TryAgain, UsageError
 
 CONTENTS = frozenset(
-    ("incoming", "payloads", "aside", "results", "jobs", "state.db", "state.db-wal", "state.db-shm", "state.db-journal")
-    + ("lock", "log.key", "log.key.new")
+    ("incoming", "payloads", "aside", "results", "jobs", "lib", "lock", "log.key", "log.key.new")
+    + ("state.db", "state.db-wal", "state.db-shm", "state.db-journal")
 )
 DISK = "lost+found"  # what the root folder of an empty disk holds
 PROBE = ".clara-check-"
@@ -105,7 +105,7 @@ class Spool:
 
     def _is_spool(self) -> bool:
         """Whether it is one, also one whose making was cut short, or is empty."""
-        names = {name for name in os.listdir(self.root) if name != DISK and not name.startswith(PROBE)}
+        names = {path.name for path in self.root.iterdir() if path.name != DISK and not path.name.startswith(PROBE)}
         return not names or (self.incoming.is_dir() and (self.state.is_file() or names <= CONTENTS))
 
     @contextlib.contextmanager

@@ -17,7 +17,7 @@ from clara_argo.source import Findings, Map, Node, Text
 RUNNERS = ("local",)
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # between the dots of a host name
 _ADDRESS = re.compile(r"[0-9.]*|.*:.*")  # meant as an address: a name has a letter and no colon
-_ANY = ("0.0.0.0", "::")
+ANY = ("0.0.0.0", "::")  # every address of a machine
 _SECONDS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,3})?")
 Named = TypeVar("Named", Source, Destination)
 
@@ -237,7 +237,7 @@ def compare(configuration: Configuration, places: Mapping[str, Node], findings: 
 
 def _is_here(host: str, listening: str) -> bool:
     """Whether who listens on `listening` is reached at `host`, as far as the two texts tell."""
-    return host == listening or (_loops(host) and (_loops(listening) or listening in _ANY))
+    return host == listening or (_loops(host) and (_loops(listening) or listening in ANY))
 
 
 def _loops(host: str) -> bool:
