@@ -1,7 +1,8 @@
 """Logs of the adapter: JSON lines in a service, text on a terminal; identifiers only as keyed hashes.
 
 What a peer said is escaped before it reaches a line, so that one event stays one line. UIDs and patient identifiers
-never stand in a log; `pseudonym` gives a stable name for one, which nobody can turn back without the key.
+never stand in a log; `pseudonym` gives a stable name for one, which nobody can turn back without the key. AE titles and
+addresses name machines, not patients, and stand there as they are.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import secrets
 import sys
 import time
 from pathlib import Path
 from typing import IO
 
+from clara_adapter.spool import flush_folder
+
 NAME = "clara_adapter"
+KEY_BYTES = 16  # a file with less than this holds no key
 _key = secrets.token_bytes(32)
 
 
@@ -26,16 +31,23 @@ def pseudonym(text: str) -> str:
 
 
 def use_key(file: Path) -> None:
-    """Take the key from this file, or make it: pseudonyms then stay the same when the service starts again."""
+    """Take the key from this file, or make it: pseudonyms then stay the same when the service starts again.
+
+    The file appears with its whole content; only who holds the spool may call this.
+    """
     global _key
-    try:
-        with file.open("xb") as new:
-            file.chmod(0o600)
-            new.write(_key)
-    except FileExistsError:
-        kept = file.read_bytes()
-        if len(kept) >= 16:
-            _key = kept
+    kept = file.read_bytes() if file.exists() else b""
+    if len(kept) >= KEY_BYTES:
+        _key = kept
+        return
+    new = file.with_name(file.name + ".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
+        out.write(_key)
+        out.flush()
+        os.fsync(out.fileno())
+    new.rename(file)
+    flush_folder(file.parent)
 
 
 def printable(text: str, limit: int = 200) -> str:
