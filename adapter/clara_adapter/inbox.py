@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from clara_adapter.contents import data_set_digest, same_data_set
 from clara_adapter.crash import here
-from clara_adapter.identity import Identity, Unreadable, is_uid, read
+from clara_adapter.identity import Identity, Unreadable, groups, is_uid, read
 from clara_adapter.log import pseudonym
 from clara_adapter.peer import Received
 from clara_adapter.routing import Routing
@@ -115,7 +115,7 @@ class Inbox:
         if (identity.sop_class, identity.sop_instance) != (received.sop_class, received.sop_instance):
             log.warning("instance %s refused: its data set names another UID", pseudonym(received.sop_instance))
             return MISMATCH, None
-        if not (0 < len(identity.study) <= 64 and 0 < len(identity.series) <= 64):
+        if not (groups(identity.study) and groups(identity.series)):
             log.warning("instance %s refused: no usable study or series UID", pseudonym(received.sop_instance))
             return MISMATCH, None
         return SUCCESS, identity

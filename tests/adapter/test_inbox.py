@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from adapter.hospital import CALLED, CALLING, HOST, Study, configuration, tree
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedSRStorage, GrayscaleSoftcopyPresentationStateStorage, SecondaryCaptureImageStorage
 
@@ -161,8 +162,22 @@ def test_what_cannot_be_read_is_refused(room: Room) -> None:
     assert room.inbox.store(received) == 0xC000
 
 
-def test_a_study_uid_is_data_and_never_a_path(room: Room) -> None:
-    assert room.put(Study(study="../../../tmp/x").slice(1)) == 0x0000
+NO_UIDS = ["abc", "../../../tmp/x", "1.2\0.3", "1.2.é", "1.2\\3.4", "1'; drop table", "1 2", "..", "1.2,3", "1" * 65]
+
+
+@pytest.mark.parametrize("uid", NO_UIDS, ids=ascii)
+@pytest.mark.parametrize("level", ["study", "series"])
+def test_a_study_or_series_uid_that_is_none_is_refused(room: Room, level: str, uid: str) -> None:
+    image = Study().slice(1)
+    image.add(DataElement(0x0020000D if level == "study" else 0x0020000E, "UI", uid, already_converted=True))
+    assert room.put(image) == 0xA900
+    assert tree(room.spool.root / "payloads") == {}
+
+
+@pytest.mark.parametrize("uid", ["1.02.003", "1.2.840.", "1..2", "1" * 64])
+def test_study_and_series_uids_of_real_scanners_are_taken(room: Room, uid: str) -> None:
+    study = replace(Study(), study=uid)
+    assert room.put(study.slice(1, SeriesInstanceUID=uid)) == 0x0000
     assert [path.parent.parent.parent for path in room.spool.root.rglob("*.dcm")] == [room.spool.payloads]
 
 
