@@ -153,7 +153,7 @@ class Jobs:
 
     def _advance(self, job: Job) -> bool:
         if job.crashes >= CRASHES_HELD:
-            self._end(job, "stopped", f"held: this process died {job.crashes} times while the job was {job.state}")
+            self._end(job, "stopped", f"held: this process died {job.crashes} times while the job was in work")
             return True
         graph = self._graph_of(job)
         if graph is None:
