@@ -93,8 +93,10 @@ class Spool:
         problem = ""
         if found.st_uid != os.geteuid():
             problem = f"belongs to user {found.st_uid}, and this is user {os.geteuid()}"
-        elif found.st_mode & stat.S_ISVTX or self.root.parent == self.root or self._is_system():
-            problem = "is a folder of the system that others use"
+        elif found.st_mode & stat.S_ISVTX:
+            problem = "is made to be shared (it is sticky)"
+        elif self.root.parent == self.root or self._is_system():
+            problem = "is a folder of the system"
         elif not self._is_spool():
             problem = "holds files of others: it is neither empty nor a spool"
         if problem:

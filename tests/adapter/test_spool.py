@@ -75,7 +75,7 @@ def test_a_folder_that_others_use_stays_as_it_is(tmp_path: Path, content: str, k
 
 def test_an_empty_folder_that_is_made_to_be_shared_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
-    with pytest.raises(UsageError, match="of the system"):
+    with pytest.raises(UsageError, match="made to be shared"):
         Spool(tmp_path).make()
     assert mode(tmp_path) == 0o1777
 
