@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from clara_adapter.database import StoreError
-from clara_adapter.schema import delivery, job, payload
+from clara_adapter.schema import VERSION, delivery, info, job, payload
 from clara_adapter.states import DELIVERY, JOB, PayloadState
 from clara_argo.model.route import Configuration
 
@@ -30,6 +30,8 @@ def find(state: Path, configuration: Configuration) -> list[str]:
     engine = sql.create_engine("sqlite://", creator=lambda: _open(state), poolclass=NullPool)
     try:
         with engine.connect() as connection:
+            if (version := connection.execute(sql.select(info.c.version)).scalar()) != VERSION:
+                raise StoreError(f"{state}: has version {version}, this program reads {VERSION}; use another spool")
             return [
                 *_deliveries(connection, destinations),
                 *_payloads(connection, routes),

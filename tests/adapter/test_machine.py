@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +184,17 @@ def test_a_state_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     assert codes(config) == [("state", Level.ERROR)]
     with pytest.raises(StoreError, match="another spool"):
         stranded.find(tmp_path / "spool" / "state.db", config)
+
+
+def test_a_state_of_another_version_is_an_error_as_it_is_for_the_service(tmp_path: Path, folder: Path) -> None:
+    config = configuration(tmp_path / "spool", {})
+    with clinic(config, folder):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "spool" / "state.db")) as state, state:
+        state.execute("update info set version = version + 1")
+    assert codes(config) == [("state", Level.ERROR)]
+    with pytest.raises(StoreError, match="use another spool"):
+        clinic(config, folder).adapter.start()
 
 
 def test_the_state_is_read_while_the_adapter_runs(tmp_path: Path, folder: Path) -> None:
