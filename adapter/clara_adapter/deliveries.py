@@ -1,7 +1,8 @@
 """Results to their destinations: one thread for each, so that one that is away delays no other.
 
 A delivery is sent when every instance was answered with success or a warning. What was answered is written at once;
-the next attempt sends only the rest. Pauses grow from seconds to an hour and survive a restart. Knows no jobs.
+the next attempt sends only the rest. That something may arrive is written before it leaves, so that "duplicate" counts
+only for what may be there. Pauses grow from seconds to an hour and survive a restart. Knows no jobs.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clara_adapter import checks
 from clara_adapter.contents import file_digest
 from clara_adapter.crash import here
-from clara_adapter.scu import Outgoing, Scu, Unreachable, Verdict, verdict
+from clara_adapter.scu import Outgoing, Scu, Unreachable, Verdict, is_warning, verdict
 from clara_adapter.spool import Spool
 from clara_adapter.states import DeliveryState
 from clara_adapter.store import CRASHES_HELD, Delivery, Result, Store
@@ -37,6 +39,57 @@ class Backoff:
 
     def after(self, attempt: int) -> float:
         return min(self.first * 2.0 ** min(attempt - 1, 30), self.most) * random.uniform(0.8, 1.2)
+
+
+class Course:
+    """What one attempt has sent and what was answered, on disk at once.
+
+    One write before the first instance; after that the doubt about the next one is written together with the answer
+    for the last. An answer settles the doubt of its own sending only: what an earlier attempt has sent without an
+    answer may be at the destination, whatever it says now.
+    """
+
+    def __init__(self, store: Store, delivery: int, files: Sequence[Outgoing]) -> None:
+        keys = [file.key for file in files]
+        self._store, self._delivery = store, delivery
+        self._next = dict(zip(keys, keys[1:], strict=False))
+        self._doubtful = store.doubtful(delivery)  # from earlier attempts
+        self._written: int | None = None  # doubted on disk, and not begun yet
+        self.put_off = 0
+
+    def begins(self, file: Outgoing) -> None:
+        """Called before the first byte leaves."""
+        if file.key not in self._doubtful and file.key != self._written:
+            self._store.doubt(self._delivery, begins=file.key)
+        self._written = None
+
+    def answered(self, file: Outgoing, status: int | None) -> None:
+        here("instance-answered")
+        means = verdict(status, tried_before=file.key in self._doubtful)
+        if means == Verdict.AGAIN:
+            self.put_off += 1
+        if status is not None:
+            self._write(file.key, status, means)
+        if status:
+            what = "stored, with a warning" if is_warning(status) else means
+            log.warning("delivery %d: one instance answered 0x%04X, %s", self._delivery, status, what)
+        here("between-instances")
+
+    def end(self) -> None:
+        """What was doubted beforehand and then not begun is not there."""
+        if self._written is not None and self._written not in self._doubtful:
+            self._store.doubt(self._delivery, begins=None, settled=self._written)
+        self._written = None
+
+    def _write(self, key: int, status: int, means: Verdict) -> None:
+        settled = key if means == Verdict.STORED or key not in self._doubtful else None
+        begins = self._next.get(key)
+        if means == Verdict.AGAIN:
+            self._store.doubt(self._delivery, begins, settled)
+        else:
+            stored = means == Verdict.STORED
+            self._store.answer(self._delivery, key, status, stored, begins=begins, settled=settled)
+        self._written = begins
 
 
 class Deliveries:
@@ -87,14 +140,13 @@ class Deliveries:
             self._store.move_delivery(delivery.id, "hold", why)
             log.error("delivery %d to %s is held: %s", delivery.id, self._destination.name, why)
             return
-        tried_before = delivery.attempts > 0  # or the process died in the middle
         if delivery.state == DeliveryState.WAITING:
             self._store.move_delivery(delivery.id, "begin")
         attempt = self._store.delivery(delivery.id).attempts
         here("before-send")
         try:
             files = self._outgoing(delivery)
-            self._send(delivery, files, attempt, tried_before)
+            self._send(delivery, files, attempt)
         except checks.MustNotLeave as error:
             self._store.move_delivery(delivery.id, "hold", str(error))
             log.error("delivery %d to %s is held: %s", delivery.id, self._destination.name, error)
@@ -111,27 +163,17 @@ class Deliveries:
             Outgoing(one.id, folder / one.file, one.sop_class, one.sop_instance, one.transfer_syntax) for one in results
         ]
 
-    def _send(self, delivery: Delivery, files: list[Outgoing], attempt: int, tried_before: bool) -> None:
-        unsure = 0
-
-        def answered(file: Outgoing, status: int | None) -> None:
-            nonlocal unsure
-            here("instance-answered")
-            means = verdict(status, tried_before=tried_before)
-            if means == Verdict.AGAIN:
-                unsure += 1
-            else:
-                self._store.answer(delivery.id, file.key, status or 0, means == Verdict.STORED)
-            if status:
-                log.warning("delivery %d: one instance answered 0x%04X, %s", delivery.id, status, means)
-            here("between-instances")
-
-        self._scu.send(files, answered, lambda: not self._stopping.is_set())
+    def _send(self, delivery: Delivery, files: list[Outgoing], attempt: int) -> None:
+        course = Course(self._store, delivery.id, files)
+        try:
+            self._scu.send(files, course.answered, lambda: not self._stopping.is_set(), course.begins)
+        finally:
+            course.end()
         here("all-answered")
         if self._stopping.is_set() and self._store.unanswered(delivery):
             self._store.move_delivery(delivery.id, "again", "interrupted by the end of the service", due=0.0)
-        elif unsure:
-            self._again(delivery, attempt, f"{unsure} of {len(files)} instances were not taken for now")
+        elif course.put_off:
+            self._again(delivery, attempt, f"{course.put_off} of {len(files)} instances were not taken for now")
         else:
             self._finish(delivery)
 

@@ -1,41 +1,34 @@
 """The storage SCU: files to one destination over one association, an answer for each.
 
-Bytes go out as they are in the file. Every wait has a deadline, and a watchdog cuts the connection when one passes.
-Does not know what an answer leads to, beyond the three verdicts; nothing is remembered here.
+Bytes go out as they are in the file. Every wait has a deadline, what is received has a bound (`transport`). Does not
+know what an answer leads to, beyond the three verdicts; nothing is remembered here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
-import struct
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from pydicom.uid import UID
-from pynetdicom import AE, _config, build_context, evt
+from pynetdicom import _config, build_context, evt
 from pynetdicom.association import Association
-from pynetdicom.transport import AssociationSocket
 
 from clara_adapter import contexts
 from clara_adapter.reactor import repair
+from clara_adapter.transport import MAX_PDU, Node, Watchdog, acknowledge_at_once, tune, what_happened
 from clara_argo.errors import TryAgain
 from clara_argo.model.route import Destination
 
 log = logging.getLogger(__name__)
 _config.STORE_SEND_CHUNKED_DATASET = True  # from the file, not through a parsed and re-encoded data set
 
-MAX_PDU = 256 * 1024  # of what we receive, which is answers
 MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: odd numbers of one byte
 NOT_ACCEPTED = 0x0122  # what a destination says by refusing a presentation context (PS3.7 C: SOP class not supported)
-WARNINGS = {0xB000, 0xB006, 0xB007}  # stored, with a remark (PS3.4 B.2.3)
+WARNINGS = {0x0001, 0x0107, 0x0116}  # stored, with a remark, as is all of 0xBxxx (PS3.4 B.2.3, PS3.7 C)
 PROCESSING_FAILURE, DUPLICATE = 0x0110, 0x0111
 
 
@@ -76,6 +69,11 @@ class Outgoing:
 
 
 Answered = Callable[[Outgoing, int | None], None]
+Begins = Callable[[Outgoing], None]
+
+
+def is_warning(status: int) -> bool:
+    return status in WARNINGS or status >> 12 == 0xB
 
 
 def verdict(status: int | None, *, tried_before: bool = False) -> Verdict:
@@ -85,74 +83,11 @@ def verdict(status: int | None, *, tried_before: bool = False) -> Verdict:
     """
     if status is None or status == PROCESSING_FAILURE:
         return Verdict.AGAIN
-    if status == 0 or status in WARNINGS or (status == DUPLICATE and tried_before):
+    if status == 0 or is_warning(status) or (status == DUPLICATE and tried_before):
         return Verdict.STORED
     if status >> 12 == 0xA and status >> 8 != 0xA9:
         return Verdict.AGAIN
     return Verdict.REFUSED
-
-
-class Watchdog:
-    """Cuts a connection when its time is over; `cut` may also be called from elsewhere."""
-
-    def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
-        self._changed = threading.Condition()
-        self._deadline: float | None = None
-        self._ended = False
-        self._thread = threading.Thread(target=self._run, name="clara-scu-watchdog", daemon=True)
-        self._thread.start()
-
-    def watch(self, connection: socket.socket) -> None:
-        self._sockets.append(connection)
-
-    def allow(self, seconds: float) -> None:
-        """From now on."""
-        with self._changed:
-            self._deadline = time.monotonic() + seconds
-            self._changed.notify()
-
-    def end(self) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
-        self._thread.join()
-
-    def cut(self) -> None:
-        for connection in self._sockets:
-            with contextlib.suppress(OSError):  # closed already
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """The library forgets to close a connection that the peer has reset."""
-        for connection in self._sockets:
-            connection.close()
-
-    def _run(self) -> None:
-        with self._changed:
-            while not self._ended:
-                left = None if self._deadline is None else self._deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    self.cut()
-                    self._deadline = left = None
-                self._changed.wait(left)
-
-
-class _Socket(AssociationSocket):  # type: ignore[misc]
-    """The library leaves a socket that could not be connected to the garbage collector."""
-
-    def connect(self, primitive: Any) -> None:
-        raw = self.socket
-        super().connect(primitive)
-        if self.socket is None and raw is not None:
-            raw.close()
-
-
-class _Node(AE):  # type: ignore[misc]
-    def _create_socket(self, assoc: Association, address: Any, tls_args: Any) -> _Socket:
-        transport = _Socket(assoc, address=address)
-        transport.tls_args = tls_args
-        return transport
 
 
 class Scu:
@@ -174,13 +109,22 @@ class Scu:
             watchdog.allow(self._deadlines.answer)
             if not association.accepted_contexts:
                 raise Unreachable(self._where, "accepts no C-ECHO")
+            association.dul.socket.ask()
             status = association.send_c_echo()
             if "Status" not in status:
-                raise Unreachable(self._where, "did not answer a C-ECHO")
+                why = what_happened(association, watchdog, f"did not answer in {self._deadlines.answer:g} s")
+                raise Unreachable(self._where, f"{why} when it was asked for a C-ECHO")
             return int(status.Status)
 
-    def send(self, files: Sequence[Outgoing], answered: Answered, go_on: Callable[[], bool] = lambda: True) -> None:
+    def send(
+        self,
+        files: Sequence[Outgoing],
+        answered: Answered,
+        go_on: Callable[[], bool] = lambda: True,
+        begins: Begins = lambda file: None,
+    ) -> None:
         """C-STORE the files in order. `answered` is told each status at once; None once, for the last one tried.
+        `begins` is told of each file before its first byte leaves.
 
         Raises Unreachable when no association came about or it ended early; what was not answered was not stored, as
         far as anybody knows. Ends quietly when `go_on` says no.
@@ -188,7 +132,7 @@ class Scu:
         for group in _groups(files):
             wanted = sorted({(file.sop_class, file.transfer_syntax) for file in group})
             with self._association(wanted) as (association, watchdog):
-                self._send_group(association, watchdog, group, answered, go_on)
+                self._send_group(association, watchdog, group, answered, go_on, begins)
 
     def _send_group(
         self,
@@ -197,6 +141,7 @@ class Scu:
         files: Sequence[Outgoing],
         answered: Answered,
         go_on: Callable[[], bool],
+        begins: Begins,
     ) -> None:
         accepted = {
             (cx.abstract_syntax, syntax) for cx in association.accepted_contexts for syntax in cx.transfer_syntax
@@ -208,14 +153,19 @@ class Scu:
                 answered(file, NOT_ACCEPTED)
                 continue
             watchdog.allow(self._deadlines.instance)
-            status = self._store(association, file, number % 0xFFFF + 1)
-            answered(file, status)
-            if status is None:
-                raise Unreachable(self._where, f"ended the association, or did not answer, at instance {number + 1}")
+            status = self._store(association, file, number % 0xFFFF + 1, begins)
+            if status is not None:
+                answered(file, status)
+                continue
+            why = what_happened(association, watchdog, "did not answer within the time limit,")
+            answered(file, None)
+            raise Unreachable(self._where, f"{why} at instance {number + 1}")
 
-    def _store(self, association: Association, file: Outgoing, message_id: int) -> int | None:
+    def _store(self, association: Association, file: Outgoing, message_id: int, begins: Begins) -> int | None:
         if not association.is_established:
             return None
+        begins(file)
+        association.dul.socket.ask()
         try:
             status = association.send_c_store(file.path, msg_id=message_id)
         except RuntimeError:  # pynetdicom: the association has ended between two calls
@@ -240,7 +190,7 @@ class Scu:
             watchdog.end()
 
     def _open(self, wanted: Sequence[tuple[str, str]], watchdog: Watchdog) -> Association:
-        node = _Node(self._calling)
+        node = Node(self._calling)
         node.connection_timeout, node.acse_timeout = self._deadlines.connect, self._deadlines.associate
         node.dimse_timeout, node.network_timeout = self._deadlines.answer, self._deadlines.instance
         node.implementation_class_uid = UID(contexts.IMPLEMENTATION_CLASS_UID)
@@ -253,8 +203,8 @@ class Scu:
                 ae_title=self._destination.ae_title,
                 max_pdu=MAX_PDU,
                 evt_handlers=[
-                    (evt.EVT_CONN_OPEN, _tune, [watchdog, self._deadlines.stall]),
-                    (evt.EVT_DATA_SENT, _acknowledge_at_once),
+                    (evt.EVT_CONN_OPEN, tune, [watchdog, self._deadlines.stall]),
+                    (evt.EVT_DATA_SENT, acknowledge_at_once),
                 ],
             )
         except OSError as error:
@@ -263,10 +213,18 @@ class Scu:
             return repair(association)
         if association.rejected_contexts:  # it answers, but takes none of these; the library has hung up
             return association
+        why = self._why_not(association, watchdog)
         self._hang_up(association, watchdog)
+        raise Unreachable(self._where, why)
+
+    def _why_not(self, association: Association, watchdog: Watchdog) -> str:
+        """No association came about."""
         if association.is_rejected:
-            raise Unreachable(self._where, f"rejects the association: {_rejection(association)}")
-        raise Unreachable(self._where, "cannot be reached; is it running, and no firewall between?")
+            return f"rejects the association: {_rejection(association)}"
+        if not watchdog.connected:
+            return "cannot be reached; is it running, and no firewall between?"
+        late = f"did not answer in {self._deadlines.associate:g} s"
+        return f"{what_happened(association, watchdog, late)} when it was asked for an association"
 
     def _hang_up(self, association: Association, watchdog: Watchdog) -> None:
         watchdog.cut()
@@ -292,23 +250,6 @@ def _groups(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         group.append(file)
     if group:
         yield group
-
-
-def _tune(event: evt.Event, watchdog: Watchdog, stall: float) -> None:
-    """Small messages at once, and no send or receive that never returns."""
-    connection: Any = event.assoc.dul.socket.socket
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    limit = struct.pack("ll", int(stall), int(stall % 1 * 1e6))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    watchdog.watch(connection)
-
-
-def _acknowledge_at_once(event: evt.Event) -> None:
-    """A peer that writes an answer in two pieces waits for our acknowledgement of the first: 40 ms unless we hurry."""
-    if hasattr(socket, "TCP_QUICKACK"):
-        with contextlib.suppress(OSError, AttributeError):  # closed meanwhile
-            event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _rejection(association: Association) -> str:
