@@ -192,17 +192,23 @@ class Jobs:
 
     def _follow(self, job: Job, seen: model.Job) -> bool:
         if seen.state == JobState.SUCCEEDED:
+            self._works(job)  # a result can kill us as a stage can
             self._collect(job)
             return True
         if seen.state in (JobState.FAILED, JobState.STOPPED):
             self._end(job, str(seen.state), seen.message, log_it=False)
             return True
         # A runner says running also of a job whose stages wait for a place.
-        works = any(stage.state == model.StageState.RUNNING for stage in seen.stages)
-        if works and job.state == JobState.PENDING:
-            self._store.move_job(job.id, "started")
-            return True
+        if any(stage.state == model.StageState.RUNNING for stage in seen.stages):
+            return self._works(job)
         return False
+
+    def _works(self, job: Job) -> bool:
+        """Write down that the job is in work: should this process die now, it is a suspect. Whether that was new."""
+        if job.state != JobState.PENDING:
+            return False
+        self._store.move_job(job.id, "started")
+        return True
 
     def _end(self, job: Job, event: str, message: str, *, log_it: bool = True) -> None:
         """`message` goes into the state; into the log only when it is ours: a stage may name a patient."""

@@ -208,7 +208,7 @@ def _note_end(peer: Peer, aborted: bool) -> None:
 
 
 def serve(adapter: Adapter, ready: Callable[[], None] = lambda: None) -> int:
-    """Run until SIGTERM or SIGINT; the number of the signal. Only in the main thread."""
+    """Run until SIGTERM, SIGINT or SIGHUP (its terminal is gone); the number of the signal. Only in the main thread."""
     asked = threading.Event()
     seen: list[int] = []
 
@@ -216,7 +216,7 @@ def serve(adapter: Adapter, ready: Callable[[], None] = lambda: None) -> int:
         seen.append(number)
         asked.set()
 
-    old = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    old = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         with adapter:
             ready()

@@ -179,7 +179,7 @@ def test_a_job_that_kills_us_three_times_is_held(tmp_path: Path) -> None:
             wait_until(lambda: scene.jobs()[0].state == "stopped", "the job is held")
             assert scene.adapter.stop() == 0
     (job,) = scene.jobs()
-    assert job.message == "held: this process died 3 times while the job was running"
+    assert job.message == "held: this process died 3 times while the job was in work"
     assert pacs.kept == {}
 
 

@@ -307,7 +307,8 @@ def test_a_stage_that_changes_what_was_received_changes_no_original_at_the_desti
         config = configuration(tmp_path / "spool", {"PACS": pacs.port}, workflows=["spoil"])
         with clinic(config, folder) as site:
             send(study.slices(2), site.port)
-            wait_until(lambda: site.states() == ["held"], "the doubt")
+            wait_until(lambda: [job.state for job in site.adapter.store.jobs()] == ["failed"], "the stage to fail")
+            assert "changed while it ran" in site.adapter.store.jobs()[0].message
             assert set(send(study.slices(2), site.port).values()) == {0}  # the same as was received, whatever is there
             send(study.slices(1, first=3), site.port)
             wait_until(lambda: bool(site.adapter.store.held_payloads()), "the new payload to be held")
