@@ -120,3 +120,34 @@ def test_logs_are_json_lines_that_name_nobody(folder: Path, tmp_path: Path) -> N
     for line in lines:
         assert json.loads(line)["level"] in ("info", "warning", "error")
         assert not [secret for secret in secrets if secret in line], line
+
+
+def test_what_failed_is_shown_and_asked_for_again_beside_the_running_adapter(folder: Path, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    script = folder / "stages" / "derive" / "main.py"
+    guard = f"import pathlib, sys\nif not pathlib.Path({str(mended)!r}).exists():\n    sys.exit('no luck')\n"
+    script.write_text(guard + script.read_text())
+    with Pacs() as pacs, AdapterProcess(folder, tmp_path / "spool", pacs.port, quiet=0.3) as adapter:
+        config = ["--config", str(adapter.config)]
+        assert clara("status", *config).returncode == 6  # no adapter has been there
+        adapter.start()
+        assert clara("status", *config).stdout == "0 studies are being received\n"
+        send(Study().slices(1), adapter.port)
+
+        def jobs() -> list[dict[str, str]]:
+            found: list[dict[str, str]] = json.loads(clara("status", *config, "-o", "json").stdout)["jobs"]
+            return found
+
+        wait_until(lambda: [job["state"] for job in jobs()] == ["failed"], "the failure")
+        (job,) = jobs()
+        assert "no luck" in job["message"] and f"job {job['id']}  failed" in clara("status", *config).stdout
+        assert clara("retry", *config).returncode == 64 and clara("retry", *config, "--all", job["id"]).returncode == 64
+        assert clara("retry", *config, "0" * 32).returncode == 6
+        mended.touch()
+        done = clara("retry", *config, job["id"])
+        assert (done.returncode, done.stdout) == (0, f"job {job['id']} runs again\n")
+        wait_until(lambda: len(pacs.kept) == 1, "the result")
+        wait_until(lambda: [job["state"] for job in jobs()] == ["succeeded"], "the end")
+        assert clara("retry", *config, "--all").stdout == "nothing has failed\n"
+        assert clara("retry", *config, job["id"]).returncode == 64
+        assert adapter.stop() == 0
