@@ -29,6 +29,7 @@ COMMANDS = {
     "lint": Entry("workflows", "lint", "Check workflow files; every finding with file, line and column."),
     "graph": Entry("workflows", "graph", "Show a workflow's stages and what they wait for."),
     "compile": Entry("compiling", "compile_", "Write the Argo objects of a workflow."),
+    "check": Entry("compiling", "check", "Check Argo objects without a cluster; each finding with its place."),
     "run": Entry("jobs", "run", "Run a workflow on this machine."),
     "jobs": Entry("jobs", "jobs", "List jobs."),
     "describe": Entry("jobs", "describe", "Show one job: its stages, times and messages."),

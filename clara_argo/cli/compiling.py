@@ -1,4 +1,4 @@
-"""`clara compile`: a workflow file becomes the objects that Argo Workflows runs."""
+"""`clara compile`, `clara check`: a workflow file becomes the objects that Argo runs; such objects are judged."""
 
 from __future__ import annotations
 
@@ -75,3 +75,37 @@ def _save(folder: Path, name: str, text: str) -> str:
     except OSError as error:
         raise TryAgain(f"{path} cannot be written: {error.strerror}; name another folder with --output") from None
     return str(path)
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def check(files: tuple[Path, ...], strict: bool, form: str) -> int:
+    """Say what is wrong with Argo objects, compiled or edited by hand, without a cluster.
+
+    Reads Workflows and WorkflowTemplates: structure, names, the graph, tags, artifacts, mounts, and rules of our own
+    (docs/argo.md). Exit code 2 when there is an error; warnings alone are 0, unless --strict.
+
+    \b
+    Examples:
+      clara check compiled/ct-organs.template.yaml
+      clara compile workflow.yaml --output compiled && clara check compiled/*.yaml
+      clara check -o json compiled/*.yaml
+    """
+    from clara_argo.cli import workflows
+    from clara_argo.compile.check import check as judged
+    from clara_argo.errors import DefinitionError, Level, NotFound
+
+    missing = [str(path) for path in files if not path.exists()]
+    if missing:
+        raise NotFound(f"{', '.join(missing)}: no such file")
+    found = {str(path): judged(path, strict=strict) for path in files}
+    everything = [finding for findings in found.values() for finding in findings]
+    if form == "json":
+        some = {name: list(map(workflows._as_json, findings)) for name, findings in found.items()}
+        workflows._print_json({"schema": workflows.SCHEMA, "files": some})
+    else:
+        workflows.print_findings(everything)
+        workflows._print_summary(everything, len(files))
+    return DefinitionError.exit_code if any(one.level is Level.ERROR for one in everything) else 0

@@ -1,0 +1,62 @@
+"""YAML text -> objects as the Kubernetes API would read them, each beside the values that know their line.
+
+Kubernetes' reader is one of YAML 1.1 with `y` and `n`, without times and numbers to base 60.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from clara_argo import source
+from clara_argo.errors import DefinitionError, Finding, Level
+from clara_argo.source import Map
+
+KINDS = ("Workflow", "WorkflowTemplate")
+TAG = "tag:yaml.org,2002:"
+TRUE = ("y", "yes", "true", "on")
+
+
+class Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+def _bool(_: yaml.SafeLoader, node: yaml.ScalarNode) -> bool:
+    return str(node.value).lower() in TRUE
+
+
+for _name, _pattern, _first in (
+    ("bool", r"(?i:y|yes|n|no|true|false|on|off)", "yYnNtTfFoO"),
+    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+):
+    Loader.add_implicit_resolver(TAG + _name, re.compile(rf"(?:{_pattern})\Z"), list(_first))
+Loader.add_constructor(TAG + "bool", _bool)
+
+
+def objects(text: str, name: str) -> Iterator[tuple[dict[str, Any], Map]]:
+    """Every mapping of a text, without what is null: for Argo it is not there. Raises DefinitionError."""
+    nodes = source.documents(text, name)
+    try:
+        values = list(yaml.load_all(text, Loader=Loader))  # noqa: S506 (a SafeLoader with other scalars)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        finding = Finding(level=Level.ERROR, code="yaml", message=reason, hint="write the value plainly", source=name)
+        raise DefinitionError([finding]) from None
+    for node, value in zip(nodes, values, strict=True):
+        if isinstance(node, Map) and isinstance(value, dict):
+            yield _present(value), node
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_key(key): _present(one) for key, one in value.items() if one is not None}
+    return [_present(one) for one in value] if isinstance(value, list) else value
+
+
+def _key(key: object) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
