@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from clara_argo import compile as compiler
 from clara_argo.compile import Cluster, Submission, compile_graph, names
+from clara_argo.compile.check import check_text
 from clara_argo.compile.judge import NotUnderstood, understood
 from clara_argo.errors import DefinitionError
 from clara_argo.graph import Graph
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
+from clara_argo.source import Findings
 
 ID = "7b413e24-d018-4689-8c41-73272f6649d4"
 PLAIN = StageSpec(name="", image=Image(repository="team/x", tag="1"), command=("./main.sh",))
@@ -374,6 +376,16 @@ ODD = graph(
     results="b/output My_Reader/output",
     b=replace(PLAIN, retries=0, resources=Resources(cpu="500m", memory="1Gi", gpu=1), models=("m",)),
 )
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["dag", "fused"])
+@pytest.mark.parametrize("shape", [CHAIN, JOIN, ODD], ids=["chain", "join", "odd"])
+def test_our_own_checker_finds_nothing_wrong(shape: Graph, fused: bool) -> None:
+    made = compile_graph(shape, fused=fused)
+    for one in (made.template, made.workflow):
+        found = Findings("x.yaml", strict=True)
+        check_text(compiler.as_yaml(one), found)
+        assert found.all == ()
 
 
 @pytest.mark.skipif(not shutil.which("argo"), reason="no argo command: its linter is not asked")
