@@ -49,10 +49,11 @@ class Trouble(NamedTuple):
 def troubles(made: dict[str, Any]) -> list[Trouble]:
     """Everything in a Workflow or WorkflowTemplate that Argo's API does not take; `made` holds plain JSON values.
 
-    Not read: what the cluster writes itself (status, metadata.managedFields).
+    Not read: what the cluster writes itself (a Workflow's status, metadata.managedFields).
     """
     made = json.loads(json.dumps(made))
-    made.pop("status", None)
+    if made["kind"] == "Workflow":
+        made.pop("status", None)
     if isinstance(made.get("metadata"), dict):
         made["metadata"].pop("managedFields", None)
     try:
