@@ -103,9 +103,9 @@ def check(files: tuple[Path, ...], strict: bool, form: str) -> int:
     found = {str(path): judged(path, strict=strict) for path in files}
     everything = [finding for findings in found.values() for finding in findings]
     if form == "json":
-        some = {name: list(map(workflows._as_json, findings)) for name, findings in found.items()}
-        workflows._print_json({"schema": workflows.SCHEMA, "files": some})
+        some = {name: list(map(workflows.as_json, findings)) for name, findings in found.items()}
+        workflows.print_json({"schema": workflows.SCHEMA, "files": some})
     else:
         workflows.print_findings(everything)
-        workflows._print_summary(everything, len(files))
+        workflows.print_summary(everything, len(files))
     return DefinitionError.exit_code if any(one.level is Level.ERROR for one in everything) else 0

@@ -68,10 +68,10 @@ def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
     found = {str(path): _check(path, strict) for path in files}
     everything = [finding for findings in found.values() for finding in findings]
     if form == "json":
-        _print_json({"schema": SCHEMA, "files": {name: list(map(_as_json, some)) for name, some in found.items()}})
+        print_json({"schema": SCHEMA, "files": {name: list(map(as_json, some)) for name, some in found.items()}})
     else:
         print_findings(everything)
-        _print_summary(everything, len(files))
+        print_summary(everything, len(files))
     return DefinitionError.exit_code if project.has_errors(everything) else 0
 
 
@@ -94,19 +94,19 @@ def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
         click.echo(f"{where}{click.style(level, fg=COLORS[level])}: {finding.message}{hint} [{finding.code}]", err=err)
 
 
-def _print_summary(findings: Sequence[Finding], files: int) -> None:
+def print_summary(findings: Sequence[Finding], files: int) -> None:
     counts = [(sum(finding.level.value == level for finding in findings), level) for level in COLORS]
     parts = [f"{count} {level}{'s' if count != 1 else ''}" for count, level in counts if count]
     click.echo(f"{files} file{'s' if files != 1 else ''}: {', '.join(parts) or 'nothing to say'}", err=True)
 
 
-def _as_json(finding: Finding) -> dict[str, object]:
+def as_json(finding: Finding) -> dict[str, object]:
     from dataclasses import asdict
 
     return asdict(finding)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -128,8 +128,8 @@ def graph(file: Path, form: str, name: str | None, strict: bool) -> None:
 
     found = project.graph(file, name=name, strict=strict)
     if form == "json":
-        value = {**picture.as_json(found), "findings": list(map(_as_json, found.findings))}
-        _print_json({"schema": SCHEMA, **value})
+        value = {**picture.as_json(found), "findings": list(map(as_json, found.findings))}
+        print_json({"schema": SCHEMA, **value})
         return
     print_findings(found.findings, err=True)
     if form == "text":

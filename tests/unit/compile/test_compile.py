@@ -19,7 +19,7 @@ from clara_argo.compile import Cluster, Submission, compile_graph, names
 from clara_argo.compile.check import check_text
 from clara_argo.compile.judge import NotUnderstood, understood
 from clara_argo.errors import DefinitionError
-from clara_argo.graph import Graph
+from clara_argo.graph import DNS_LABEL, Graph
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
 from clara_argo.source import Findings
 
@@ -256,7 +256,7 @@ def test_what_cannot_be_fused_is_said(change: dict[str, Any]) -> None:
 @settings(deadline=None)
 def test_every_name_becomes_one_that_kubernetes_takes(name: str) -> None:
     mapped = names.label(name)
-    assert names.DNS_LABEL.fullmatch(mapped) and len(mapped) <= 63
+    assert DNS_LABEL.fullmatch(mapped) and len(mapped) <= 63
     assert names.label(mapped) == mapped
 
 
