@@ -120,14 +120,19 @@ class Attempt:
         return {folder: _look(folder, follow=name == PAYLOAD) for name, folder in wanted.items()}
 
     def unchanged(self, before: Mapping[Path, Inputs]) -> None:
-        """Raises Unusable when an input is not what it was: other stages, a later run and its owner need it so."""
+        """Raises Unusable when an input is not what it was: other stages, a later run and its owner need it so.
+
+        In the payload a new file is nobody's fault: a desktop or a file server may put one there.
+        """
         for folder, now in self.inputs().items():
-            if now != before[folder]:
-                names = sorted({name for name, _ in set(now.items()) ^ set(before[folder].items())})
+            changed = {name for name, what in before[folder].items() if now.get(name) != what}
+            if folder != self.payload:
+                changed |= now.keys() - before[folder].keys()
+            if changed:
+                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
                 raise tree.Unusable(
-                    f"its input {folder} changed while it ran ({tree.printable(names[0])}"
-                    f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}); a stage writes into the folder that "
-                    f"{contract.OUTPUT} names only: restore the input, correct the stage"
+                    f"its input {folder} changed while it ran ({tree.printable(min(changed))}{more}); a stage writes "
+                    f"only into the folder that {contract.OUTPUT} names: restore the input, correct the stage"
                 )
 
     def seal(self) -> str:

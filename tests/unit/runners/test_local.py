@@ -137,17 +137,24 @@ def test_a_join_finds_its_inputs_by_name(world: LocalWorld) -> None:
     assert (folder / "join/locks/join.lock").exists()
 
 
-@pytest.mark.parametrize(
-    "change",
-    ['echo more >> "$CLARA_INPUT/one.dcm"', 'rm "$CLARA_INPUT/one.dcm"', 'echo x > "$CLARA_INPUT/new"'],
-    ids=["write", "remove", "add"],
-)
-def test_a_stage_that_changes_its_input_has_failed(world: LocalWorld, change: str) -> None:
-    """It is the user's own study, or what other stages read."""
+@pytest.mark.parametrize("change", ['echo more >> "$CLARA_INPUT/one.dcm"', 'rm "$CLARA_INPUT/one.dcm"'])
+def test_a_stage_that_changes_the_payload_has_failed(world: LocalWorld, change: str) -> None:
+    """It is the user's own study."""
     (world.payload.folder / "one.dcm").write_text("as it was")
     ended = run(world, graphs.chain(graphs.shell(world.root, "a", f"{change}\n{SPEAK}")))
     assert ended.state is JobState.FAILED
-    assert "changed while it ran" in ended.message and ("one.dcm" in ended.message or "new" in ended.message)
+    assert "changed while it ran" in ended.message and "one.dcm" in ended.message
+
+
+@pytest.mark.parametrize("change", ['echo x >> "$CLARA_INPUT/a"', 'rm "$CLARA_INPUT/a"', 'echo x > "$CLARA_INPUT/new"'])
+def test_a_stage_that_changes_what_others_read_has_failed(world: LocalWorld, change: str) -> None:
+    first, second = graphs.shell(world.root, "a", SPEAK), graphs.shell(world.root, "b", f"{change}\n{SPEAK}")
+    ended = run(world, graphs.chain(first, second))
+    assert ended.state is JobState.FAILED and "stage 'b': its input" in ended.message
+
+
+def test_a_new_file_beside_the_study_is_nobodys_fault(world: LocalWorld) -> None:
+    good(world, graphs.chain(graphs.shell(world.root, "a", f'touch "{world.payload.folder}/.DS_Store"\n{SPEAK}')))
 
 
 def test_branches_run_at_the_same_time(world: LocalWorld) -> None:
