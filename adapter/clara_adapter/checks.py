@@ -37,7 +37,7 @@ class Budget:
 
 def check(folder: Path, payload: Payload, instances: Sequence[Instance], budget: Budget | None = None) -> list[Result]:
     """The files of a result, in the order in which they are sent. Raises MustNotLeave."""
-    source = _Source(payload, {instance.sop_instance: instance for instance in instances})
+    source = _Source.of(payload, instances)
     files = [_examined(folder, name, source) for name in _names(folder, budget or Budget())]
     if not files:
         raise MustNotLeave("the result holds no file; the last stage must write DICOM files")
@@ -57,14 +57,17 @@ def check(folder: Path, payload: Payload, instances: Sequence[Instance], budget:
 class _Source:
     payload: Payload
     instances: Mapping[str, Instance]
+    series: frozenset[str]
+    frames_of_reference: frozenset[str]
 
-    @property
-    def frames_of_reference(self) -> set[str]:
-        return {instance.frame_of_reference for instance in self.instances.values() if instance.frame_of_reference}
-
-    @property
-    def series(self) -> set[str]:
-        return {instance.series for instance in self.instances.values()}
+    @classmethod
+    def of(cls, payload: Payload, instances: Sequence[Instance]) -> _Source:
+        return cls(
+            payload,
+            {instance.sop_instance: instance for instance in instances},
+            frozenset(instance.series for instance in instances),
+            frozenset(instance.frame_of_reference for instance in instances if instance.frame_of_reference),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from clara_adapter.peer import Received
 from clara_adapter.routing import Routing
 from clara_adapter.spool import Spool, file_name, flush_folder, place, remove
 from clara_adapter.states import PayloadState
-from clara_adapter.store import NewJob, Payload, Store
+from clara_adapter.store import Instance, NewJob, Payload, Store
 from clara_argo.errors import TryAgain
 from clara_argo.model.route import Configuration, Route
 
@@ -225,13 +225,14 @@ class Inbox:
     def seal(self, payload: Payload, jobs: Sequence[NewJob]) -> bool:
         """Close the study: its folder holds exactly its instances, its jobs are written. False: it is held."""
         key = (payload.route, payload.called, payload.study)
-        digests = self._digests(payload, {})  # before the lock: meanwhile others are received
+        digests = self._digests(self._store.instances(payload), {})  # before the lock: meanwhile others are received
         with self._lock:
             here("before-seal")
-            missing = self._gather(payload)
+            rows = self._store.instances(payload)
+            missing = self._gather(payload, rows)
             here("links-made")
-            digests = self._digests(payload, digests)
-            doubt = self._doubt(payload, missing, digests)
+            digests = self._digests(rows, digests)
+            doubt = _doubt(rows, missing, digests)
             if doubt:
                 self._store.hold_payload(payload, doubt)
                 log.error("payload %s is held: %s", payload.id, doubt)
@@ -241,32 +242,23 @@ class Inbox:
             self._windows.pop(key, None)
         return not doubt
 
-    def _doubt(self, payload: Payload, missing: int, digests: Mapping[str, str]) -> str:
-        """Why the payload must not start jobs, if it must not."""
-        if missing:
-            return f"{missing} instances have a row but no file"
-        rows = self._store.instances(payload)
-        changed = sum(row.digest not in ("", found) for row in rows if (found := digests.get(row.sop_instance)))
-        changed += sum(row.sop_instance not in digests for row in rows)
-        return f"{changed} instances were changed on disk since they were received" if changed else ""
-
-    def _digests(self, payload: Payload, known: Mapping[str, str]) -> dict[str, str]:
-        """By SOP Instance UID, of what is there; `known` is not read again."""
+    def _digests(self, rows: Sequence[Instance], known: Mapping[str, str]) -> dict[str, str]:
+        """By SOP Instance UID, of what is there and can be read; `known` is not read again."""
         found = dict(known)
-        for row in self._store.instances(payload):
+        for row in rows:
             if row.sop_instance in found:
                 continue
             with contextlib.suppress(FileNotFoundError, Unreadable):
                 found[row.sop_instance] = data_set_digest(self._spool.instance(row.payload, row.sop_instance))
         return found
 
-    def _gather(self, payload: Payload) -> int:
+    def _gather(self, payload: Payload, rows: Sequence[Instance]) -> int:
         """Link what earlier payloads received, remove what was never acknowledged; count what is missing."""
         folder = self._spool.input(payload.id)
         self._spool.make_folder(folder)
         present = {path.name: path for path in folder.iterdir()}
         missing = 0
-        for instance in self._store.instances(payload):
+        for instance in rows:
             name = file_name(instance.sop_instance)
             if present.pop(name, None) is not None:
                 continue
@@ -279,6 +271,15 @@ class Inbox:
             remove(path)
         flush_folder(folder)
         return missing
+
+
+def _doubt(rows: Sequence[Instance], missing: int, digests: Mapping[str, str]) -> str:
+    """Why a payload of these instances must not start jobs, if it must not."""
+    if missing:
+        return f"{missing} instances have a row but no file"
+    found = [(row.digest, digests.get(row.sop_instance)) for row in rows]  # None: it is no DICOM any more
+    changed = sum(now is None or before not in ("", now) for before, now in found)
+    return f"{changed} instances were changed on disk since they were received" if changed else ""
 
 
 def _reason(error: BaseException) -> str:
