@@ -96,9 +96,15 @@ class Database:
             found = connection.execute(sql.select(info.c.version)).scalar()
             if found is None:
                 connection.execute(info.insert().values(version=VERSION))
-            elif found != VERSION:
-                raise StoreError(f"{self.path}: has version {found}, this program reads {VERSION}; use another spool")
+            else:
+                check_version(self.path, found)
         _flush_folder(self.path.parent)
+
+
+def check_version(path: Path, found: int | None) -> None:
+    """Raises StoreError for a state that another version of this program has written."""
+    if found != VERSION:
+        raise StoreError(f"{path}: has version {found}, this program reads {VERSION}; use another spool")
 
 
 def record(

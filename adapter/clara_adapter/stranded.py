@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
-from clara_adapter.database import StoreError
-from clara_adapter.schema import VERSION, delivery, info, job, payload
+from clara_adapter.database import StoreError, check_version
+from clara_adapter.schema import delivery, info, job, payload
 from clara_adapter.states import DELIVERY, JOB, PayloadState
 from clara_argo.model.route import Configuration
 
@@ -30,12 +31,11 @@ def find(state: Path, configuration: Configuration) -> list[str]:
     engine = sql.create_engine("sqlite://", creator=lambda: _open(state), poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            if (version := connection.execute(sql.select(info.c.version)).scalar()) != VERSION:
-                raise StoreError(f"{state}: has version {version}, this program reads {VERSION}; use another spool")
+            check_version(state, connection.execute(sql.select(info.c.version)).scalar())
             return [
-                *_deliveries(connection, destinations),
-                *_payloads(connection, routes),
-                *_jobs(connection, routes),
+                text.format(name=repr(name), gone=GONE, count=count)
+                for text, missed in _missed(destinations, routes)
+                for name, count in connection.execute(missed)
             ]
     except DatabaseError as error:
         raise StoreError(f"{state} cannot be read: {error.orig}; restore it, or name another spool") from error
@@ -49,31 +49,22 @@ def _open(state: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{state.absolute().as_uri()}?{'mode=ro' if log.exists() else 'immutable=1'}", uri=True)
 
 
-def _deliveries(connection: sql.Connection, known: Collection[str]) -> list[str]:
-    waiting = sql.and_(delivery.c.state.in_(DELIVERY.unfinished), delivery.c.destination.not_in(known))
-    name = delivery.c.destination
-    counted = sql.select(name, sql.func.count()).where(waiting).group_by(name).order_by(name)
-    return [
-        f"deliveries for destination {name!r}, {GONE}: {count} wait and are not sent; name it again, and they are"
-        for name, count in connection.execute(counted)
-    ]
+def _missed(destinations: Collection[str], routes: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """A sentence, and the question whose rows, names with numbers, are put into it."""
+    to, route = delivery.c.destination, payload.c.route
+    yield (
+        "deliveries for destination {name}, {gone}: {count} wait and are not sent; name it again, and they are",
+        _counted(to).where(delivery.c.state.in_(DELIVERY.unfinished), to.not_in(destinations)),
+    )
+    yield (
+        "studies received for route {name}, {gone}: {count} were not complete and are held when the adapter starts",
+        _counted(route).where(payload.c.state == PayloadState.RECEIVING, route.not_in(routes)),
+    )
+    yield (
+        "jobs of route {name}, {gone}: the results of {count} are sent nowhere; name it again before they end",
+        _counted(route).join_from(job, payload).where(job.c.state.in_(JOB.unfinished), route.not_in(routes)),
+    )
 
 
-def _payloads(connection: sql.Connection, known: Collection[str]) -> list[str]:
-    open_ = sql.and_(payload.c.state == PayloadState.RECEIVING, payload.c.route.not_in(known))
-    name = payload.c.route
-    counted = sql.select(name, sql.func.count()).where(open_).group_by(name).order_by(name)
-    return [
-        f"studies received for route {name!r}, {GONE}: {count} were not complete and are held when the adapter starts"
-        for name, count in connection.execute(counted)
-    ]
-
-
-def _jobs(connection: sql.Connection, known: Collection[str]) -> list[str]:
-    name = payload.c.route
-    unfinished = sql.and_(job.c.state.in_(JOB.unfinished), name.not_in(known))
-    counted = sql.select(name, sql.func.count()).join_from(job, payload).where(unfinished).group_by(name).order_by(name)
-    return [
-        f"jobs of route {name!r}, {GONE}: the results of {count} are sent nowhere; name it again before they end"
-        for name, count in connection.execute(counted)
-    ]
+def _counted(name: sql.Column[str]) -> Any:
+    return sql.select(name, sql.func.count()).group_by(name).order_by(name)
