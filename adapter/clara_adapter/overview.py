@@ -18,6 +18,7 @@ from clara_argo.model.job import JobState
 
 SCHEMA = 1
 AGAIN = (JobState.FAILED, JobState.STOPPED)
+ARRIVED = (DeliveryState.SENT, DeliveryState.COMMITTED)
 
 
 def open_store(folder: str) -> Store:
@@ -49,17 +50,25 @@ def _delivery(one: Delivery) -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """For a terminal: what needs somebody first."""
-    rows = [f"{found['receiving']} studies are being received"]
+    """For a terminal: how much goes well, and each thing that is held, has failed or is still on its way."""
+    ways: dict[str, list[dict[str, Any]]] = {job["id"]: [] for job in found["jobs"]}
+    for one in found["deliveries"]:
+        ways[one["job"]].append(one)
+    left = [job for job in found["jobs"] if not _is_well(job, ways[job["id"]])]
+    done = len(found["jobs"]) - len(left)
+    rows = [f"{found['receiving']} studies are being received, {done} jobs are done and delivered"]
     rows += [f"payload {one['id']}  held       {one['route']}: {one['message']}" for one in found["held"]]
-    for job in found["jobs"]:
+    for job in left:
         rows.append(f"job {job['id']}  {job['state']:<10} {job['workflow']}" + _after(job["message"]))
         rows += [
             f"  to {one['destination']}  {one['state']}, {one['attempts']} attempts" + _after(one["message"])
-            for one in found["deliveries"]
-            if one["job"] == job["id"]
+            for one in ways[job["id"]]
         ]
     return rows
+
+
+def _is_well(job: dict[str, Any], deliveries: list[dict[str, Any]]) -> bool:
+    return job["state"] == JobState.SUCCEEDED and all(one["state"] in ARRIVED for one in deliveries)
 
 
 def _after(message: str) -> str:
@@ -71,9 +80,10 @@ def retry(store: Store, job: str) -> list[str]:
 
     Raises NotFound, or UsageError when nothing of it has failed.
     """
-    found = next((one for one in store.jobs() if one.id == job), None)
-    if found is None:
-        raise NotFound(f"no job {job}; 'clara adapter status' lists them")
+    try:
+        found = store.job(job)
+    except KeyError:
+        raise NotFound(f"no job {job}; 'clara adapter status -o json' lists them") from None
     if found.state in AGAIN:
         store.move_job(job, "retry")
         return [f"job {job} runs again"]

@@ -131,7 +131,7 @@ def test_what_failed_is_shown_and_asked_for_again_beside_the_running_adapter(fol
         config = ["--config", str(adapter.config)]
         assert clara("status", *config).returncode == 6  # no adapter has been there
         adapter.start()
-        assert clara("status", *config).stdout == "0 studies are being received\n"
+        assert clara("status", *config).stdout == "0 studies are being received, 0 jobs are done and delivered\n"
         send(Study().slices(1), adapter.port)
 
         def jobs() -> list[dict[str, str]]:
@@ -148,6 +148,7 @@ def test_what_failed_is_shown_and_asked_for_again_beside_the_running_adapter(fol
         assert (done.returncode, done.stdout) == (0, f"job {job['id']} runs again\n")
         wait_until(lambda: len(pacs.kept) == 1, "the result")
         wait_until(lambda: [job["state"] for job in jobs()] == ["succeeded"], "the end")
+        wait_until(lambda: clara("status", *config).stdout.endswith(" 1 jobs are done and delivered\n"), "the delivery")
         assert clara("retry", *config, "--all").stdout == "nothing has failed\n"
         assert clara("retry", *config, job["id"]).returncode == 64
         assert adapter.stop() == 0
