@@ -24,6 +24,8 @@ from pynetdicom.sop_class import Verification
 from clara_adapter.deliveries import Backoff
 from clara_adapter.scu import Deadlines
 from clara_adapter.service import Adapter, Options
+from clara_adapter.states import DeliveryState
+from clara_adapter.store import Delivery
 from clara_argo import project
 from clara_argo.graph import Graph
 from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
@@ -294,6 +296,18 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None
         if time.monotonic() > end:
             raise AssertionError(f"not in {seconds:g} s: {what}")
         time.sleep(0.02)
+
+
+def ended(site: Clinic, *states: str) -> list[Delivery]:
+    """Wait for these states of all deliveries."""
+    wait_until(lambda: site.states() == list(states), f"deliveries {states}; at first they were {site.states()}")
+    return site.adapter.store.deliveries()
+
+
+def tried(site: Clinic) -> None:
+    """Wait for the end of a first attempt that found nobody: what is changed now, only the next one meets."""
+    over = DeliveryState.WAITING
+    wait_until(lambda: any(one.attempts and one.state == over for one in site.adapter.store.deliveries()), "an attempt")
 
 
 def tree(folder: Path) -> dict[str, str]:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from adapter.hospital import (
     QUICK,
-    Clinic,
     Pacs,
     Study,
     clinic,
     configuration,
+    ended,
     free_port,
     send,
     stage_project,
+    tried,
     wait_until,
 )
 from pydicom.uid import MRImageStorage
@@ -31,12 +32,6 @@ COUNT = 4  # instances of a result
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return stage_project(tmp_path / "project", args=str(COUNT))
-
-
-def ended(site: Clinic, *states: str) -> list[Delivery]:
-    """Wait for these states of all deliveries."""
-    wait_until(lambda: site.states() == list(states), f"deliveries {states}, not {site.states()}")
-    return site.adapter.store.deliveries()
 
 
 def deliver(tmp_path: Path, folder: Path, pacs: Pacs, *states: str) -> Delivery:
@@ -145,7 +140,7 @@ def test_a_result_that_somebody_changed_on_disk_does_not_leave(tmp_path: Path, f
     port = free_port()
     with clinic(configuration(tmp_path / "spool", {"PACS": port}), folder) as site:
         send(Study().slices(1), site.port)
-        wait_until(lambda: any(one.attempts for one in site.adapter.store.deliveries()), "an attempt")
+        tried(site)
         path = next((tmp_path / "spool" / "results").rglob("*.dcm"))
         path.write_bytes(path.read_bytes().replace(b"P1", b"P2"))
         with Pacs(port=port) as pacs:

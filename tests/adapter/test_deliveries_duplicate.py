@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from adapter.hospital import (
     CALLED,
-    Clinic,
     Pacs,
     Study,
     clinic,
     configuration,
+    ended,
     free_port,
     send,
     stage_project,
+    tried,
     wait_until,
 )
 from adapter.process import AdapterProcess
@@ -38,26 +39,21 @@ def folder(tmp_path: Path) -> Path:
     return stage_project(tmp_path / "project", args=str(COUNT))
 
 
-def ended(site: Clinic, state: str) -> Delivery:
-    wait_until(lambda: site.states() == [state], f"a delivery {state}, not {site.states()}")
-    (delivery,) = site.adapter.store.deliveries()
-    return delivery
-
-
 def deliver(tmp_path: Path, folder: Path, answer: Callable[[int, str], int | None], state: str) -> Delivery:
     """Send a study, wait for the state of its one delivery to a PACS that answers its n-th request so."""
     with Pacs(answer) as pacs, clinic(configuration(tmp_path / "spool", {"PACS": pacs.port}), folder) as site:
         send(Study().slices(1), site.port)
-        return ended(site, state)
+        (delivery,) = ended(site, state)
+    return delivery
 
 
 def test_after_a_refused_connection_nothing_has_arrived(tmp_path: Path, folder: Path) -> None:
     port = free_port()
     with clinic(configuration(tmp_path / "spool", {"PACS": port}), folder) as site:
         send(Study().slices(1), site.port)
-        wait_until(lambda: any(one.attempts >= 1 for one in site.adapter.store.deliveries()), "an attempt")
+        tried(site)
         with Pacs(lambda number, uid: DUPLICATE, port=port):
-            delivery = ended(site, "failed")
+            (delivery,) = ended(site, "failed")
     assert delivery.attempts >= 2
     assert f"{COUNT} instances were refused for good: 0x0111" in delivery.message
 
@@ -101,11 +97,11 @@ def test_a_retry_after_a_duplicate_is_no_delivery(tmp_path: Path, folder: Path) 
         clinic(configuration(tmp_path / "spool", {"PACS": pacs.port}), folder) as site,
     ):
         send(Study().slices(1), site.port)
-        delivery = ended(site, "failed")
+        (delivery,) = ended(site, "failed")
         site.adapter.store.move_delivery(delivery.id, "retry")
         site.adapter.wake()
         wait_until(lambda: sum(pacs.times.values()) == 2 * COUNT, "the second attempt")
-        delivery = ended(site, "failed")
+        (delivery,) = ended(site, "failed")
     assert f"{COUNT} instances were refused for good: 0x0111" in delivery.message
 
 
