@@ -1,4 +1,4 @@
-"""YAML and JSON text -> values that know where they were written. The only home of PyYAML.
+"""YAML and JSON text -> values that know where they were written: how every file of ours is read.
 
 Every scalar stays the text that was written (`timeout: 0300` is "0300", `name: on` is "on"): what it means is decided
 by the field that reads it. Texts are bounded: size, depth, what aliases expand to. Whatever the input, the only error

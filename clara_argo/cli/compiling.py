@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
 
 def _namespace(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not NAMESPACE.fullmatch(value):
+    from clara_argo.graph import DNS_LABEL
+
+    if not DNS_LABEL.fullmatch(value):
         raise click.BadParameter("lower-case letters, digits and '-', at most 63")
     return value
 

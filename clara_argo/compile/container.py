@@ -23,6 +23,7 @@ PROGRESS = PurePosixPath("/var/run/argo/progress")  # ARGO_PROGRESS_FILE, argo-w
 TEMPORARY = PurePosixPath("/tmp")
 JOB, CREATED = "{{workflow.parameters.job}}", "{{workflow.parameters.created}}"
 VOLUME = "clara"
+FUSED = PurePosixPath("/clara")  # where the volume lies in a pod of all stages
 LOCKED_DOWN: Object = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,

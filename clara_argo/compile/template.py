@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from clara_argo.compile.cluster import Cluster
 from clara_argo.compile.container import (
+    FUSED,
     JOB,
     VOLUME,
     Containers,
@@ -147,7 +148,7 @@ class Templates:
         nodes = self.graph.nodes
         times = max(node.spec.retries for node in nodes)
         locks = dict.fromkeys(node.spec.input_lock for node in nodes)
-        root = "/clara"
+        root = str(FUSED)
         first = {"name": "input", "path": f"{root}/input", "s3": {"key": PAYLOAD_KEY}}
         raw = [_lock(number, f"{root}/locks/{path.rpartition('/')[2]}") for number, path in enumerate(locks)]
         return [

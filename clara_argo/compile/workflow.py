@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clara_argo.compile import names
 from clara_argo.compile.cluster import Cluster
-from clara_argo.compile.container import VOLUME, Containers, Object, folders
+from clara_argo.compile.container import FUSED, VOLUME, Containers, Object, folders
 from clara_argo.compile.template import MAIN, Templates
 from clara_argo.errors import Finding
 from clara_argo.graph import Graph
@@ -75,14 +75,13 @@ def compile_graph(
 
 
 def _check_fused(graph: Graph, findings: Findings) -> None:
-    """In one pod the volume lies at /clara, and there is one folder of locks for all."""
+    """In one pod the volume lies at FUSED, and there is one folder of locks for all."""
     for node in graph.nodes:
         where = folders(node)
-        if any(str(place).startswith("/clara/") for place in (where.input, where.output, where.locks, where.logs)):
-            message = f"the folders of stage {node.name!r} lie below /clara, where the fused pod has its volume"
-            findings.error(
-                "fused-folders", message, node.step.stage, "give it another appDir, or compile without --fused"
-            )
+        if any(FUSED in place.parents for place in (where.input, where.output, where.locks, where.logs)):
+            message = f"the folders of stage {node.name!r} lie below {FUSED}, where the fused pod has its volume"
+            hint = "give it another appDir, or compile without --fused"
+            findings.error("fused-folders", message, node.step.stage, hint)
         if node.spec.input_lock.rpartition("/")[0] != node.spec.lock_dir.rstrip("/"):
             message = f"inputLock of stage {node.name!r} is not in its lockDir; in one pod it would not be seen"
             findings.error("fused-lock", message, node.step.stage, "move it there, or compile without --fused")
