@@ -286,6 +286,7 @@ def test_what_a_stage_says_is_in_the_state_and_not_in_the_log(
         wait_until(lambda: [job.state for job in site.adapter.store.jobs()] == ["failed"], "the failure")
         found = overview.overview(site.adapter.store)
     assert "Doe^Jane is strange" in found["jobs"][0]["message"]
+    assert f"job {found['jobs'][0]['id']}  failed     loud" in "\n".join(overview.lines(found))
     assert "Doe^Jane" not in caplog.text and "clara adapter status" in caplog.text
 
 
