@@ -85,6 +85,10 @@ class UsageError(ClaraError):
     exit_code = 64
 
 
+class Refused(UsageError):
+    """A cluster or store does not let us: credentials, rights or names are wrong. Once they are mended it goes on."""
+
+
 class TryAgain(ClaraError):
     """A temporary trouble: a full disk, a peer that is away."""
 

@@ -7,6 +7,29 @@ them work together, was tried on Argo 4.1; Argo's documents: https://argo-workfl
 
 from clara_argo.compile.cluster import Cluster
 from clara_argo.compile.text import as_json, as_yaml
-from clara_argo.compile.workflow import Compiled, Submission, compile_graph
+from clara_argo.compile.workflow import (
+    DIGEST,
+    RESULTS,
+    STAGES,
+    WORKFLOW,
+    WORKFLOW_DIGEST,
+    Compiled,
+    Submission,
+    compile_graph,
+    workflow,
+)  # fmt: skip
 
-__all__ = ["Cluster", "Compiled", "Submission", "as_json", "as_yaml", "compile_graph"]
+__all__ = [
+    "DIGEST",
+    "RESULTS",
+    "STAGES",
+    "WORKFLOW",
+    "WORKFLOW_DIGEST",
+    "Cluster",
+    "Compiled",
+    "Submission",
+    "as_json",
+    "as_yaml",
+    "compile_graph",
+    "workflow",
+]

@@ -166,6 +166,12 @@ class Templates:
             }
         ]
 
+    @property
+    def containers(self) -> dict[str, str]:
+        """Stage -> its container in the fused pod; the last must be called main."""
+        *others, last = self.graph.nodes
+        return {node.name: self.names[node.name] for node in others} | {last.name: MAIN}
+
     def _fused_outputs(self, root: str) -> list[Object]:
         made = []
         for number, stage in enumerate(self.graph.results):
@@ -182,9 +188,7 @@ class Templates:
         return made
 
     def _fused_containers(self, attempt: str) -> list[Object]:
-        *others, last = self.graph.nodes
-        called = {node.name: self.names[node.name] for node in others} | {last.name: MAIN}
-        made = []
+        last, called, made = self.graph.nodes[-1], self.containers, []
         for node in self.graph.nodes:
             needed = self._needed(node) if node is not last else self._sinks_and(node)
             container = self.container(node, attempt=attempt, mounts=self._fused_mounts(node), name=called[node.name])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clara_argo.compile import names
@@ -21,6 +21,10 @@ from clara_argo.source import Findings
 API = "argoproj.io/v1alpha1"
 PARAMETERS = ("job", "payload", "created")
 DIGEST = "clara.dev/digest"  # of the whole spec: `clara apply` compares it
+STAGES = "clara.dev/stages"  # JSON, stage -> template or, in one pod, container; in the graph's order
+WORKFLOW = "clara.dev/workflow-name"
+WORKFLOW_DIGEST = "clara.dev/workflow-digest"
+RESULTS = "clara.dev/results"  # JSON, the stages whose outputs are the result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,11 +69,12 @@ def compile_graph(
     found = findings.check()
     mapped = names.stages((node.name for node in graph.nodes), graph.workflow.source)
     templates = Templates(graph=graph, cluster=cluster, names=mapped, container=containers)
-    spec = _spec(graph, cluster, templates.fused() if fused else templates.separate())
-    template = _template(graph, cluster, spec, fused=fused)
+    facts = _facts(graph, templates.containers if fused else mapped)
+    spec = _spec(graph, cluster, facts, templates.fused() if fused else templates.separate())
+    template = _template(graph, cluster, facts, spec, fused=fused)
     return Compiled(
         template=understood(template),
-        workflow=understood(_workflow(template, submission or Submission())),
+        workflow=understood(workflow(template, submission or Submission())),
         findings=found,
     )
 
@@ -87,7 +92,17 @@ def _check_fused(graph: Graph, findings: Findings) -> None:
             findings.error("fused-lock", message, node.step.stage, "move it there, or compile without --fused")
 
 
-def _spec(graph: Graph, cluster: Cluster, templates: list[Object]) -> Object:
+def _facts(graph: Graph, mapped: Mapping[str, str]) -> dict[str, str]:
+    """Annotations by which somebody who sees only the Workflow tells what it is."""
+    return {
+        WORKFLOW: graph.workflow.name,
+        WORKFLOW_DIGEST: graph.digest,
+        STAGES: json.dumps(mapped, ensure_ascii=False),
+        RESULTS: json.dumps(list(graph.results), ensure_ascii=False),
+    }
+
+
+def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: list[Object]) -> Object:
     name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
     secrets = [{"name": secret} for secret in cluster.pull_secrets]
     return {
@@ -101,6 +116,7 @@ def _spec(graph: Graph, cluster: Cluster, templates: list[Object]) -> Object:
             "annotations": {
                 "workflows.argoproj.io/title": graph.workflow.name,
                 "workflows.argoproj.io/description": _description(graph),
+                **facts,
             },
         },
         "artifactRepositoryRef": {"configMap": cluster.repository_map, "key": cluster.repository_key},
@@ -136,14 +152,13 @@ def _longest(graph: Graph) -> int:
     return sum(node.spec.timeout * (1 + node.spec.retries) for node in graph.nodes)
 
 
-def _template(graph: Graph, cluster: Cluster, spec: Object, *, fused: bool) -> Object:
+def _template(graph: Graph, cluster: Cluster, facts: Mapping[str, str], spec: Object, *, fused: bool) -> Object:
     name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
     labels = {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": name}
     annotations = {
         "workflows.argoproj.io/version": ">= v4.0.0",
         "clara.dev/workflow-id": graph.workflow.id,
-        "clara.dev/workflow-name": graph.workflow.name,
-        "clara.dev/workflow-digest": graph.digest,
+        **facts,
         DIGEST: _digest([spec, cluster.namespace]),
     }
     metadata = {
@@ -155,9 +170,10 @@ def _template(graph: Graph, cluster: Cluster, spec: Object, *, fused: bool) -> O
     return {"apiVersion": API, "kind": "WorkflowTemplate", "metadata": metadata, "spec": spec}
 
 
-def _workflow(template: Object, submission: Submission) -> Object:
-    """Its name comes from the job: who submits it twice hears that it exists."""
+def workflow(template: Object, submission: Submission) -> Object:
+    """One job of a template, also of one read from a cluster. Its name comes from the job: a second one is refused."""
     metadata = template["metadata"]
+    annotations = metadata["annotations"]
     values: Iterable[str] = (submission.job, submission.payload, submission.created)
     return {
         "apiVersion": API,
@@ -166,6 +182,7 @@ def _workflow(template: Object, submission: Submission) -> Object:
             "name": f"clara-{submission.job}",
             "namespace": metadata["namespace"],
             "labels": dict(metadata["labels"]) | {"clara.dev/job": submission.job},
+            "annotations": {name: annotations[name] for name in (WORKFLOW, WORKFLOW_DIGEST, STAGES, RESULTS)},
         },
         "spec": {
             "workflowTemplateRef": {"name": metadata["name"]},

@@ -56,6 +56,7 @@ class FakeRunner:
         self._records: dict[str, _Record] = {}
         self._changed = threading.Condition()
         self.submitted: list[tuple[str, Payload]] = []  # jobs that were started, in order
+        self.taken: list[str] = []  # jobs whose result was collected
 
     def submit(self, graph: Graph, job: str, payload: Payload) -> Job:
         if not JOB_ID.fullmatch(job):
@@ -148,6 +149,24 @@ class FakeRunner:
                 (part / name).write_bytes(content)
 
         return tree.publish(into, fill)
+
+    def resume(self, graph: Graph, job: str, payload: Payload) -> Job:
+        record = self._records.get(job)
+        return self.submit(graph, job, payload) if record is None or not record.job.state.ended else self.retry(job)
+
+    def delivered(self, job: str, into: Path) -> bool:
+        self._record(job)
+        found = {name: (into / name).read_bytes() for name, is_folder in tree.entries(into) if not is_folder}
+        return found == self._result
+
+    def collected(self, job: str) -> None:
+        self._record(job)
+        self.taken.append(job)
+
+    def delete(self, job: str) -> None:
+        if not self._record(job).job.state.ended:
+            raise Held(f"job {job} is running; stop it first")
+        del self._records[job]
 
     # How a job goes on. All of it under the lock.
 

@@ -203,6 +203,21 @@ class LocalRunner:
         except tree.Unusable:  # somebody put a link there: not what we delivered
             return False
 
+    def collected(self, job: str) -> None:
+        """Nothing: the result lies in the job's folder, which stays."""
+        self._existing(job)
+
+    def delete(self, job: str) -> None:
+        with self._starting:
+            folder = self._existing(job)
+            if self._running(job) is not None:
+                raise Held(f"job {job} is running; stop it first")
+            held = folder.hold()
+            try:
+                tree.remove(folder.root)
+            finally:
+                os.close(held)
+
     def _folder(self, job: str) -> JobFolder:
         return JobFolder(homes.jobs(self.home), job)
 

@@ -19,8 +19,11 @@ class Runner(Protocol):
     def submit(self, graph: Graph, job: str, payload: Payload) -> Job:
         """Start the job and return at once. Idempotent: a job that exists is returned, continued if it had stopped.
 
-        Raises Held when another process runs it, TryAgain when the engine is away.
+        Raises Held when another process runs it, TryAgain when the engine is away, Refused when it does not let us.
         """
+
+    def resume(self, graph: Graph, job: str, payload: Payload) -> Job:
+        """Like `submit`, but also a job that has ended goes on: what did not finish or has changed runs."""
 
     def get(self, job: str) -> Job:
         """Raises NotFound."""
@@ -42,3 +45,12 @@ class Runner(Protocol):
 
     def result(self, job: str, into: Path) -> Path:
         """Copy the result of a succeeded job into a folder that does not exist yet, all or nothing."""
+
+    def delivered(self, job: str, into: Path) -> bool:
+        """Does `into` hold the result of the job already, as it is now?"""
+
+    def collected(self, job: str) -> None:
+        """The caller has the result: copies that were kept only to be fetched may go. What the job did stays known."""
+
+    def delete(self, job: str) -> None:
+        """Forget a job that has ended, and everything stored for it. Raises Held while it runs, NotFound."""

@@ -155,6 +155,34 @@ class RunnerContract:
         assert {path.name for path in empty.iterdir()} == {path.name for path in into.iterdir()}
         assert [path.name for path in into.parent.iterdir()] == ["result"]
 
+    def test_a_result_that_was_delivered_is_known(self, world: World, tmp_path: Path) -> None:
+        run(world, "first")
+        into = world.runner.result(JOB, tmp_path / "result")
+        assert world.runner.delivered(JOB, into)
+        next(path for path in into.iterdir() if path.is_file()).write_text("changed")
+        assert not world.runner.delivered(JOB, into)
+        world.runner.collected(JOB)
+        assert world.runner.get(JOB).state is JobState.SUCCEEDED
+
+    def test_resume_goes_on_with_a_failed_job(self, world: World) -> None:
+        run(world, "first", "fails", "second")
+        world.runner.resume(world.chain("first", "fails", "second"), JOB, world.payload)
+        assert end(world).state is JobState.SUCCEEDED
+
+    def test_a_deleted_job_is_unknown_and_may_come_again(self, held: World) -> None:
+        graph = held.chain("first")
+        held.runner.submit(graph, JOB, held.payload)
+        with pytest.raises(Held):
+            held.runner.delete(JOB)
+        held.runner.stop(JOB)
+        held.runner.delete(JOB)
+        with pytest.raises(NotFound):
+            held.runner.get(JOB)
+        assert held.runner.list() == ()
+        held.runner.submit(graph, JOB, held.payload)
+        held.release()
+        assert end(held).state is JobState.SUCCEEDED
+
     @pytest.mark.parametrize("job", [NOBODY, "../etc", "", "ABC"])
     def test_unknown_jobs(self, world: World, tmp_path: Path, job: str) -> None:
         runner = world.runner
@@ -165,6 +193,8 @@ class RunnerContract:
             lambda: runner.stop(job),
             lambda: runner.retry(job),
             lambda: runner.result(job, tmp_path / "result"),
+            lambda: runner.collected(job),
+            lambda: runner.delete(job),
         ):
             with pytest.raises(NotFound):
                 ask()
