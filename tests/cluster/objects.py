@@ -140,7 +140,7 @@ def _repository() -> list[Object]:
 
 
 def _controller() -> Object:
-    """As manifests/argo sets it, with the host's network for pods; the collectors' pods take neither of both defaults."""
+    """As manifests/argo sets it, with the host's network for pods; collectors' pods take neither default."""
     collector = HOST | {"containers": [{"name": "main", "env": API_ADDRESS}]}
     executor = {
         "imagePullPolicy": "Never",

@@ -25,16 +25,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # when it is started as a script
 
-import authority  # noqa: E402
-import image  # noqa: E402
-import objects  # noqa: E402
+from cluster import authority, image, objects  # noqa: E402
 
 NODE = "127.0.0.1"
 API = "https://127.0.0.1:6443"
@@ -344,10 +343,8 @@ class OneNode:
 
 def _gone(pid: int, seconds: int) -> bool:
     for _ in range(seconds * 10):
-        try:
+        with suppress(ChildProcessError):  # a child of an earlier process
             os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
         status = Path(f"/proc/{pid}/stat")
         if not status.exists() or " Z " in status.read_text():
             return True

@@ -1,0 +1,106 @@
+"""A real Kubernetes with a real Argo: one that a variable names, or one node of plain processes; else one line of skip.
+
+CLARA_TEST_KUBECONFIG: any cluster that has manifests/ applied; with CLARA_TEST_S3 (host:port) its store as seen from
+here. CLARA_TEST_CLUSTER_RUN: the folder of a one-node cluster that is up already. Otherwise one is started, once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cluster import objects, onenode
+from cluster.onenode import OneNode
+from cluster.shells import Shells, payload
+from cluster.world import World
+
+from clara_argo.model.target import StoreAccess, Target
+from clara_argo.runners.targets import open_runner
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """`node` is None where the cluster is somebody else's: its parts are not stopped then."""
+
+    target: Target
+    environment: dict[str, str]  # what a `clara` command needs to find it
+    node: OneNode | None
+    shell: str = "localhost/busybox:1"  # an image with a shell
+
+
+@pytest.fixture(scope="session")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if given := os.environ.get("CLARA_TEST_KUBECONFIG"):
+        yield _given(Path(given))
+        return
+    if running := os.environ.get("CLARA_TEST_CLUSTER_RUN"):
+        yield _own(OneNode(Path(running)))
+        return
+    if lacking := onenode.missing():
+        pytest.skip(f"no cluster: CLARA_TEST_KUBECONFIG names none, and here is none to start: {lacking}")
+    node = OneNode(tmp_path_factory.mktemp("cluster"))
+    try:
+        node.up()
+        yield _own(node)
+    finally:
+        node.down()
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The cluster, which `clara` finds as its target `argo` in this test."""
+    for name, value in _cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    return _cluster
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> OneNode:
+    """Its parts, for tests that stop them."""
+    if cluster.node is None:
+        pytest.skip("parts of a cluster that is not ours are not stopped")
+    return cluster.node
+
+
+def _own(node: OneNode) -> Cluster:
+    access = {
+        "CLARA_S3_ENDPOINT": objects.ENDPOINT,
+        "CLARA_S3_BUCKET": objects.BUCKET,
+        "CLARA_S3_ACCESS_KEY": objects.ACCESS,
+        "CLARA_S3_SECRET_KEY": objects.SECRET,
+        "CLARA_S3_SECURE": "false",
+    }
+    store = StoreAccess(endpoint=objects.ENDPOINT, bucket=objects.BUCKET, secure=False)
+    target = Target(kubeconfig=str(node.kubeconfig), namespace=objects.NAMESPACE, store=store)
+    return Cluster(target=target, environment={"KUBECONFIG": str(node.kubeconfig), **access}, node=node)
+
+
+def _given(kubeconfig: Path) -> Cluster:
+    endpoint = os.environ.get("CLARA_TEST_S3", "")
+    namespace = os.environ.get("CLARA_NAMESPACE", objects.NAMESPACE)
+    target = Target(kubeconfig=str(kubeconfig), namespace=namespace, store=StoreAccess(endpoint=endpoint))
+    environment = {"KUBECONFIG": str(kubeconfig), "CLARA_NAMESPACE": namespace}
+    if endpoint:
+        environment["CLARA_S3_ENDPOINT"] = endpoint
+    shell = os.environ.get("CLARA_TEST_SHELL_IMAGE", "docker.io/library/busybox:1.36")
+    return Cluster(target=target, environment=environment, node=None, shell=shell)
+
+
+@pytest.fixture
+def world(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The target's runner, one whose jobs are a pod each, and a payload that no other test has."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settings = tmp_path / "config/clara-argo/targets.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("one-pod: {fused: true}\n")
+    name = f"t-{secrets.token_hex(4)}"
+    with open_runner("argo", apply=True) as runner, open_runner("one-pod", apply=True) as fused:
+        made = World(runner, fused, Shells(cluster.shell, name), payload(tmp_path / "input", a=name, b="b"))
+        try:
+            yield made
+        finally:
+            made.clean()
