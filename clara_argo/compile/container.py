@@ -100,7 +100,7 @@ class Containers:
         made: Object = {"name": name} if name else {}
         args = [literal(word) for word in node.step.args]
         return made | {
-            "image": self.image(spec),
+            "image": spec.image.within(self.cluster.registry),
             "imagePullPolicy": "IfNotPresent",
             "workingDir": spec.app_dir,
             "command": [literal(word) for word in spec.command],
@@ -110,13 +110,6 @@ class Containers:
             "securityContext": LOCKED_DOWN,
             "volumeMounts": mounts,
         }
-
-    def image(self, spec: StageSpec) -> str:
-        """The registry of the cluster goes before a name whose first part is no host (`docker pull` tells them so)."""
-        first, slash, _ = spec.image.repository.partition("/")
-        has_registry = bool(slash) and (any(mark in first for mark in ".:") or first == "localhost")
-        prefix = "" if has_registry or not self.cluster.registry else self.cluster.registry.rstrip("/") + "/"
-        return f"{prefix}{spec.image}"
 
     def _env(self, node: Node, attempt: str) -> list[Object]:
         facts = {

@@ -27,6 +27,13 @@ class Image:
             return f"{self.repository}@{self.digest}"
         return f"{self.repository}:{self.tag}" if self.tag else self.repository
 
+    def within(self, registry: str) -> str:
+        """Its name in a registry, which goes before a name whose first part is no host, as `docker pull` sees it."""
+        first, slash, _ = self.repository.partition("/")
+        has_registry = bool(slash) and (any(mark in first for mark in ".:") or first == "localhost")
+        prefix = "" if has_registry or not registry else registry.rstrip("/") + "/"
+        return f"{prefix}{self}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:

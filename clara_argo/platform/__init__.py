@@ -1,0 +1,1 @@
+"""What installs, builds and starts other systems for us: clusters, images."""
