@@ -1,0 +1,62 @@
+"""What a job left in the store: handing it over, and clearing it away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from clara_argo.artifacts import tree
+from clara_argo.errors import JobFailed, NotFound, TryAgain, UsageError
+from clara_argo.runners.argo import names
+from clara_argo.runners.argo.store import JobStore
+from clara_argo.runners.argo.workflow import Workflow
+
+
+def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
+    """All or nothing. Raises UsageError, JobFailed when it was collected already, TryAgain when there is no room."""
+    if into.exists() and not (into.is_dir() and not any(into.iterdir())):
+        raise UsageError(f"{into} exists already and is not empty; name a new folder")
+    keys = names.result_keys(workflow.job, workflow.results)
+    if not keys:
+        raise JobFailed(f"job {workflow.job} does not say which of its stages make its result; compile it again")
+
+    def fill(part: Path) -> None:
+        for stage, key in keys.items():
+            store.get_folder(key, part / stage)
+
+    try:
+        return store.get_folder(next(iter(keys.values())), into) if len(keys) == 1 else tree.publish(into, fill)
+    except NotFound:
+        raise JobFailed(
+            f"job {workflow.job} has no result any more: it was collected, or removed from the store; "
+            "run the last stage again: clara retry JOB --from STAGE"
+        ) from None
+    except OSError as error:
+        if error.errno in tree.FULL:
+            raise TryAgain(f"{into}: disk full; make room: the job is done and keeps its result") from None
+        raise UsageError(f"{into} cannot be written to: {error.strerror}; name another folder") from None
+
+
+def lies_in(store: JobStore, workflow: Workflow, into: Path) -> bool:
+    """Does the folder hold the result? Raises nothing for a result that was collected: then nobody can say no."""
+    keys = names.result_keys(workflow.job, workflow.results)
+    try:
+        if len(keys) == 1:
+            return into.is_dir() and store.digest(next(iter(keys.values()))) == tree.digest(into)
+        return {path.name for path in into.iterdir()} == set(keys) and all(
+            store.digest(key) == tree.digest(into / stage) for stage, key in keys.items()
+        )
+    except (NotFound, tree.Unusable, NotADirectoryError, FileNotFoundError):
+        return False
+
+
+def forget(store: JobStore, workflow: Workflow, others: Iterable[Workflow], *, everything: bool) -> None:
+    """The result goes; with `everything` all that is stored for the job. The payload goes with its last user."""
+    if everything:
+        store.delete_below(names.job_prefix(workflow.job))
+    else:
+        for key in names.result_keys(workflow.job, workflow.results).values():
+            store.delete(key)
+    in_use = (one.payload for one in others if not one.ended and one.job != workflow.job)
+    if workflow.payload and workflow.payload not in set(in_use):
+        store.delete(names.payload_key(workflow.payload))

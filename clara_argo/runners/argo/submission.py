@@ -1,0 +1,128 @@
+"""From a graph and a payload to a Workflow that exists: payload into the store, template on the cluster, one create."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from clara_argo import compile as compiler
+from clara_argo.compile import names as compiled
+from clara_argo.errors import NotFound, Refused, TryAgain, UsageError
+from clara_argo.graph import Graph
+from clara_argo.kubernetes.client import Api
+from clara_argo.kubernetes.errors import Away, Exists, NoSuchKind, NotHere
+from clara_argo.kubernetes.kinds import TEMPLATES, WORKFLOWS
+from clara_argo.model.job import Payload
+from clara_argo.model.target import Target
+from clara_argo.runners.argo import names
+from clara_argo.runners.argo.store import JobStore
+from clara_argo.runners.argo.workflow import Workflow, read
+from clara_argo.runners.record import now
+
+Object = dict[str, Any]
+LEAVES_WITHIN = 30.0  # seconds that a deleted Workflow of the same name is waited for
+LOOK = 0.5  # seconds
+
+
+class Templates:
+    """The WorkflowTemplates of graphs. `apply`: put them there, where they differ; else they must be there already."""
+
+    def __init__(self, api: Api, target: Target, *, apply: bool) -> None:
+        self._api, self._target, self._apply = api, target, apply
+        self._compiled: dict[str, Object] = {}  # by the graph's digest
+
+    def of(self, graph: Graph) -> Object:
+        """As it is on the cluster. Raises NotFound or Refused when it is not that of the graph."""
+        label = compiled.label(graph.workflow.name, compiled.LONGEST_WORKFLOW)
+        name = f"{label}-fused" if self._target.fused else label
+        there = self._there(name)
+        return self._applied(graph, there) if self._apply else self._checked(graph, name, there)
+
+    def named(self, name: str) -> Object:
+        """Raises NotFound."""
+        found = self._there(name)
+        if found is None or compiler.STAGES not in (found["metadata"].get("annotations") or {}):
+            what = "is not there" if found is None else "was not compiled by clara"
+            raise NotFound(
+                f"WorkflowTemplate {name!r} {what} (namespace {self._api.namespace!r}); put it there: clara apply FILE"
+            )
+        return found
+
+    def _there(self, name: str) -> Object | None:
+        try:
+            return self._api.get(TEMPLATES, name)
+        except NoSuchKind as error:
+            raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None
+        except NotHere:
+            return None
+
+    def _applied(self, graph: Graph, there: Object | None) -> Object:
+        if graph.digest not in self._compiled:
+            made = compiler.compile_graph(graph, self.cluster(), fused=self._target.fused).template
+            self._compiled = {graph.digest: made}
+        made = self._compiled[graph.digest]
+        wanted = made["metadata"]["annotations"][compiler.DIGEST]
+        if there is not None and (there["metadata"].get("annotations") or {}).get(compiler.DIGEST) == wanted:
+            return there
+        return self._api.apply(made)
+
+    def cluster(self) -> compiler.Cluster:
+        return compiler.Cluster(
+            namespace=self._api.namespace, registry=self._target.registry, pull_secrets=self._target.pull_secrets
+        )
+
+    def _checked(self, graph: Graph, name: str, there: Object | None) -> Object:
+        where = f"WorkflowTemplate {name!r} in namespace {self._api.namespace!r}"
+        if there is None:
+            raise Refused(f"{where} is not there; put it there: clara apply FILE")
+        if (there["metadata"].get("annotations") or {}).get(compiler.WORKFLOW_DIGEST) != graph.digest:
+            raise Refused(f"{where} is of another version of workflow {graph.workflow.name!r}: clara apply FILE")
+        return there
+
+
+def put_payload(store: JobStore, payload: Payload) -> None:
+    """Unless it is there already. Raises NotFound when there is no such folder."""
+    key = names.payload_key(payload.id)
+    if store.exists(key):
+        return
+    if not payload.folder.is_dir():
+        raise NotFound(f"{payload.folder}: no such folder; it should hold the study to work on")
+    store.put_folder(key, payload.folder, follow=True)
+
+
+def create(api: Api, template: Object, job: str, payload: str) -> Workflow:
+    """The Workflow of the job, also when it exists by now. Raises TryAgain, Refused."""
+    submission = compiler.Submission(job=job, payload=payload, created=now())
+    wanted = compiler.workflow(template, submission)
+    name = names.workflow(job)
+    deadline = time.monotonic() + LEAVES_WITHIN
+    while True:
+        try:
+            return read(api.create(WORKFLOWS, wanted))
+        except Exists:
+            there = _existing(api, name)
+        except Away as error:
+            if not error.maybe_done or (there := _existing(api, name)) is None:
+                raise
+        if there is not None and not there.deleted:
+            return there
+        if time.monotonic() > deadline:
+            raise TryAgain(f"job {job} cannot begin: an earlier Workflow {name} is still being deleted; try again")
+        time.sleep(LOOK)
+
+
+def _existing(api: Api, name: str) -> Workflow | None:
+    try:
+        return read(api.get(WORKFLOWS, name))
+    except NotHere:
+        return None
+
+
+def same(graph: Graph, workflow: Workflow) -> None:
+    """Raises UsageError when the job is of another workflow, or another version of it."""
+    digest = workflow.annotations.get(compiler.WORKFLOW_DIGEST, "")
+    if digest and digest != graph.digest:
+        known = workflow.annotations.get(compiler.WORKFLOW, "another workflow")
+        raise UsageError(
+            f"job {workflow.job} exists already, of {known!r} as it was then; a changed workflow needs a new job"
+        )

@@ -1,0 +1,71 @@
+"""Workflows that cannot leave: Argo cleans up in a pod, and where that pod cannot start a deletion hangs for ever.
+
+After a time their finalizer is taken away, and their objects are removed from here.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from clara_argo.errors import ClaraError
+from clara_argo.kubernetes.client import Api
+from clara_argo.kubernetes.errors import Conflict, NotHere
+from clara_argo.kubernetes.kinds import PODS, WORKFLOWS
+from clara_argo.model.job import JOB_ID
+from clara_argo.runners.argo import names
+from clara_argo.runners.argo.store import JobStore
+from clara_argo.runners.argo.workflow import Workflow, read
+
+LOG = logging.getLogger(__name__)
+OLDER_THAN = 300.0  # seconds; a clean-up takes five
+
+
+def sweep(api: Api, store: JobStore, older_than: float = OLDER_THAN) -> tuple[str, ...]:
+    """Free the Workflows that were deleted longer ago, in seconds; their names. Raises the errors of a list."""
+    found = [read(made) for made in api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items]
+    freed = []
+    for workflow in found:
+        if names.FINALIZER in workflow.finalizers and _age(workflow) >= older_than:
+            try:
+                free(api, store, workflow)
+            except ClaraError as error:
+                LOG.warning("Workflow %s cannot be freed: %s", workflow.name, error)
+                continue
+            freed.append(workflow.name)
+    return tuple(freed)
+
+
+def free(api: Api, store: JobStore, workflow: Workflow) -> None:
+    """Objects first: without its finalizer nobody would come back for them. A result that is to be kept stays."""
+    LOG.warning(
+        "Workflow %s could not be cleaned up by Argo (%s); it is done from here", workflow.name, _why(api, workflow)
+    )
+    if JOB_ID.fullmatch(workflow.job):
+        kept = set(names.result_keys(workflow.job, workflow.results).values())
+        for key in store.list(f"{names.job_prefix(workflow.job)}/"):
+            if key not in kept:
+                store.delete(key)
+        store.delete_below(f"{names.job_prefix(workflow.job)}/logs")
+    rest = [one for one in workflow.finalizers if one != names.FINALIZER]
+    change = {"metadata": {"resourceVersion": workflow.version, "finalizers": rest}}
+    try:
+        api.patch(WORKFLOWS, workflow.name, change)
+    except (Conflict, NotHere):
+        return  # somebody works on it: it goes by itself, or next time
+
+
+def _age(workflow: Workflow) -> float:
+    """Seconds since somebody wanted it gone; below 0 when nobody did."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(workflow.deleted)).total_seconds()
+    except ValueError:
+        return -1.0
+
+
+def _why(api: Api, workflow: Workflow) -> str:
+    pods = api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items
+    collectors = [pod for pod in pods if "-artgc-" in pod["metadata"]["name"]]
+    if not collectors:
+        return "it made no pod for it"
+    return ", ".join(f"pod {pod['metadata']['name']}: {(pod.get('status') or {}).get('phase')}" for pod in collectors)
