@@ -14,6 +14,13 @@ PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 MARK = ".folder"  # what ends a stored key on disk, so that a key may lie below another
 
 
+def checked(key: str) -> str:
+    """The key itself. Raises UsageError when it is none, in whichever store."""
+    if not all(PART.fullmatch(part) and not part.endswith((MARK, ".tgz")) for part in key.split("/")):
+        raise UsageError(f"{key!r} is no key: parts of letters, digits, '.', '_', '-', with '/' between")
+    return key
+
+
 class FolderStore:
     """`root/<key>.folder` holds the folder of a key."""
 
@@ -59,9 +66,7 @@ class FolderStore:
                 yield from self._stored(path)
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not all(PART.fullmatch(part) and not part.endswith(MARK) for part in parts):
-            raise UsageError(f"{key!r} is no key: parts of letters, digits, '.', '_', '-', with '/' between")
+        parts = checked(key).split("/")
         return self.root.joinpath(*parts[:-1], parts[-1] + MARK)
 
     def _existing(self, key: str) -> Path:

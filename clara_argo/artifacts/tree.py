@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from clara_argo.errors import JobFailed
@@ -89,13 +89,25 @@ def digest(folder: Path, *, follow: bool = False, skip: Callable[[str], bool] | 
     """SHA-256 over names and contents, hex."""
     total = hashlib.sha256()
     for name, is_folder in entries(folder, follow=follow, skip=skip):
-        total.update(os.fsencode(name) + b"\0")
-        if is_folder:
-            total.update(b"folder\0")
-            continue
-        with open(folder / name, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        _count(total, name, None if is_folder else _file_digest(folder / name))
     return total.hexdigest()
+
+
+def digest_of(found: Mapping[str, bytes | None]) -> str:
+    """What `digest` says of a folder with these names: the SHA-256 of each file, None for each folder."""
+    total = hashlib.sha256()
+    for name in sorted(found, key=os.fsencode):
+        _count(total, name, found[name])
+    return total.hexdigest()
+
+
+def _count(total: hashlib._Hash, name: str, content: bytes | None) -> None:
+    total.update(os.fsencode(name) + b"\0" + (b"folder\0" if content is None else content))
+
+
+def _file_digest(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def has_files(folder: Path) -> bool:
