@@ -30,10 +30,17 @@ COMMANDS = {
     "graph": Entry("workflows", "graph", "Show a workflow's stages and what they wait for."),
     "compile": Entry("compiling", "compile_", "Write the Argo objects of a workflow."),
     "check": Entry("compiling", "check", "Check Argo objects without a cluster; each finding with its place."),
-    "run": Entry("jobs", "run", "Run a workflow on this machine."),
+    "images": Entry("images", "images", "Build the container images of stages and adapter."),
+    "run": Entry("run", "run", "Run a workflow, on this machine or on a cluster, and fetch its result."),
+    "apply": Entry("applying", "apply", "Put a workflow's template on a cluster; says what changes."),
+    "submit": Entry("submit", "submit", "Start a job on a cluster and leave it there."),
     "jobs": Entry("jobs", "jobs", "List jobs."),
     "describe": Entry("jobs", "describe", "Show one job: its stages, times and messages."),
     "logs": Entry("jobs", "logs", "Print what the stages of a job wrote."),
+    "stop": Entry("control", "stop", "End a job."),
+    "retry": Entry("control", "retry", "Go on with a job that failed or was stopped."),
+    "result": Entry("control", "result", "Fetch the result of a job."),
+    "delete": Entry("control", "delete", "Forget a job, with everything stored for it."),
     "adapter": Entry("adapter", "adapter", "The DICOM adapter: receive studies, return results."),
     "demo": Entry("demo", "demo", "A real CT leaves a PACS, becomes a segmentation, and comes back."),
     "completion": Entry("completion", "completion", "Print the shell completion script."),
@@ -142,7 +149,7 @@ def _open_streams() -> None:
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="clara")
 def main() -> None:
-    """From PACS to AI and back: Clara workflows on this machine.
+    """From PACS to AI and back: Clara workflows on this machine and on a cluster.
 
     \b
     Examples:
@@ -150,6 +157,7 @@ def main() -> None:
       clara init my-workflows                       a place for your own stages
       clara lint my-workflows/workflow.yaml
       clara run my-workflows/workflow.yaml --input ct --output result
+      clara run my-workflows/workflow.yaml --input ct --output result --on argo
       clara adapter serve --config my-workflows/adapter.yaml
 
     Exit codes: 0 done, 2 definition wrong, 3 something is not installed, 4 job failed, 5 held by another process,

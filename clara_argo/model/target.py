@@ -21,6 +21,14 @@ class StoreAccess:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Credentials:
+    """Of a store. The secret is in no text that anything prints."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """Times in seconds."""
 

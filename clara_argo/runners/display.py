@@ -6,11 +6,13 @@ Knows the Job value only, so it shows jobs of every runner. Names and messages a
 from __future__ import annotations
 
 import shutil
-import time
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from queue import Empty, Queue
 from typing import TextIO
 
+from clara_argo.errors import ClaraError
 from clara_argo.model.job import Job, StageRun, StageState
 from clara_argo.runners.protocol import Runner
 
@@ -72,21 +74,46 @@ class Display:
 def follow(runner: Runner, job: str, stream: TextIO) -> Job:
     """Show the job until it has ended; returns how it ended."""
     display = Display(stream)
-    if not stream.isatty():
-        for current in runner.watch(job):
-            display.show(current)
-        return runner.get(job)
-    while True:
-        current = runner.get(job)
+    for current in _ticking(runner.watch(job)) if stream.isatty() else runner.watch(job):
         display.show(current)
         if current.state.ended:
             return current
-        time.sleep(REDRAW)
+    return runner.get(job)
+
+
+def _ticking(watch: Iterator[Job]) -> Iterator[Job]:
+    """Every change, and between them the same job again: on a terminal seconds go on. The runner is not asked more."""
+    news: Queue[Job | ClaraError | None] = Queue(maxsize=64)
+    threading.Thread(target=_listen, args=(watch, news), name="watch", daemon=True).start()
+    current: Job | None = None
+    while True:
+        try:
+            came = news.get(timeout=REDRAW)
+        except Empty:
+            came = current
+            if came is None:
+                continue
+        if came is None:
+            return
+        if isinstance(came, ClaraError):
+            raise came
+        current = came
+        yield current
+
+
+def _listen(watch: Iterator[Job], news: Queue[Job | ClaraError | None]) -> None:
+    try:
+        for job in watch:
+            news.put(job)
+    except ClaraError as error:
+        news.put(error)
+    finally:
+        news.put(None)
 
 
 def sentence(run: StageRun) -> str:
     """What is new about a stage; "" when there is nothing to say."""
-    if run.state in (StageState.PENDING, StageState.SKIPPED):
+    if run.state is StageState.SKIPPED or (run.state is StageState.PENDING and not run.message):
         return ""
     text = f"{run.name}: {WORDS[run.state]}"
     if run.state is StageState.RUNNING and run.attempt > 1:

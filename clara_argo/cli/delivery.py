@@ -1,0 +1,96 @@
+"""The folder that a result is put into: checked before the work, filled after it, never overwritten by accident."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clara_argo.cli.common import SHORT, print_anyway
+
+if TYPE_CHECKING:
+    from clara_argo.model.job import Job
+    from clara_argo.runners.protocol import Runner
+
+FILLED = "exists already and is not an empty folder; name a new folder with --output"
+
+
+def filled(output: Path) -> bool:
+    return output.exists() and (not output.is_dir() or any(output.iterdir()))
+
+
+def check(output: Path, source: Path | None = None, *, resume: bool = False) -> None:
+    """What would be found out only after the work is found out before it. `resume`: the result may be there already."""
+    from clara_argo.errors import UsageError
+
+    if filled(output) and not (resume and output.is_dir()):
+        raise UsageError(f"{output} {FILLED}")
+    here = output.resolve()
+    if source is not None and (here == source.resolve() or here.is_relative_to(source.resolve())):
+        raise UsageError(f"{output} lies in the input folder and would be part of the next input; name another folder")
+    above = next(folder for folder in here.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{above} cannot be written to; name another folder with --output")
+
+
+def earlier(runner: Runner, job: str, output: Path) -> str:
+    """The digest of a result of this job that lies in `output`; "" when that is empty. Raises UsageError."""
+    from clara_argo.artifacts import tree
+    from clara_argo.errors import UsageError
+
+    if not filled(output):
+        return ""
+    if not runner.delivered(job, output):
+        raise UsageError(f"{output} {FILLED}")
+    return tree.digest(output)
+
+
+def deliver(runner: Runner, job: str, output: Path, before: str = "") -> None:
+    """Put the result into `output`. A result of the same job that was there before makes room, if it is unchanged."""
+    from clara_argo.artifacts import tree
+
+    if not filled(output):
+        runner.result(job, output)
+    elif not runner.delivered(job, output):
+        if not before or tree.digest(output) != before:
+            from clara_argo.errors import UsageError
+
+            raise UsageError(f"{output} {FILLED}; the job is done and keeps its result")
+        new = output.with_name(f".{output.name[:100]}.{job[:SHORT]}.new")
+        tree.remove(new)  # of a run that was killed before it could
+        runner.result(job, new)
+        tree.remove(output)
+        tree.move(new, output)
+    runner.collected(job)
+
+
+def follow(runner: Runner, job: str) -> Job:
+    """Show the job on stderr until it has ended. Raises KeyboardInterrupt, and TryAgain when its engine is away."""
+    from clara_argo.errors import TryAgain
+    from clara_argo.runners import display
+
+    try:
+        return display.follow(runner, job, sys.stderr)
+    except TryAgain as error:
+        raise TryAgain(f"{error}\n  job {job} is not lost; look again with: clara describe {job[:SHORT]}") from None
+
+
+def report(ended: Job, said: str, form: str, again: str) -> None:
+    """How the job ended: its JSON, or what was `said` of a success. Raises JobFailed, or Interrupted when stopped."""
+    from clara_argo.errors import Interrupted, JobFailed
+    from clara_argo.model.job import JobState
+
+    job = ended.id
+    text = json.dumps(ended.to_json(), indent=1) if form == "json" else ""
+    if ended.state is JobState.SUCCEEDED:
+        click.echo(text or said)
+        return
+    if text:
+        print_anyway(text)
+    if ended.state is JobState.STOPPED:
+        raise Interrupted(f"job {job} was stopped; go on with: {again}")
+    raise JobFailed(f"job {job} failed: {ended.message}\n  what it wrote: clara logs {job[:SHORT]}\n  again: {again}")

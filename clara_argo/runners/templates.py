@@ -1,0 +1,71 @@
+"""The template of a workflow on a cluster: compiled, compared with the one that is there, and put there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from clara_argo.compile.changes import Change, between
+from clara_argo.errors import Finding, Refused
+from clara_argo.graph import Graph
+from clara_argo.kubernetes.errors import NoSuchKind, NotHere
+from clara_argo.kubernetes.kinds import TEMPLATES
+from clara_argo.model.target import Target
+
+if TYPE_CHECKING:
+    from clara_argo.kubernetes.client import Api
+
+CREATED, CHANGED, UNCHANGED = "created", "changed", "unchanged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """What happened to a template, or would have with `dry_run`."""
+
+    target: str
+    namespace: str
+    template: str
+    state: str
+    changes: tuple[Change, ...] = ()
+    dry_run: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        value = asdict(self) | {"changes": [asdict(change) for change in self.changes]}
+        del value["findings"]
+        return value
+
+
+def apply(graph: Graph, target: Target, api: Api, *, fused: bool = False, dry_run: bool = False) -> Applied:
+    """Raises what compiling raises, NotInstalled without hera, and Refused or TryAgain of the cluster.
+
+    With `dry_run` the cluster judges the template and keeps nothing. A template that somebody edited there becomes the
+    compiled one again.
+    """
+    from clara_argo.compile import Cluster, compile_graph
+
+    cluster = Cluster(namespace=target.namespace, registry=target.registry, pull_secrets=target.pull_secrets)
+    made = compile_graph(graph, cluster, fused=fused or target.fused)
+    state, changes = _compared(api, made.name, made.template)
+    if state != UNCHANGED:
+        api.apply(made.template, dry_run=dry_run)
+    return Applied(
+        target=target.name,
+        namespace=target.namespace,
+        template=made.name,
+        state=state,
+        changes=changes,
+        dry_run=dry_run,
+        findings=made.findings,
+    )
+
+
+def _compared(api: Api, name: str, made: dict[str, Any]) -> tuple[str, tuple[Change, ...]]:
+    try:
+        there = api.get(TEMPLATES, name)
+    except NoSuchKind as error:
+        raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None
+    except NotHere:
+        return CREATED, ()
+    changes = between(there, made)
+    return (CHANGED if changes else UNCHANGED), changes
