@@ -1,4 +1,4 @@
-"""Where stages, templates and the adapter's image are: beside this package in a wheel, else at the checkout's top."""
+"""Where stages, templates, manifests and the adapter's image are: beside this package in a wheel, else in the checkout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _HERE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """The shipped folder `name` (`stages`, `templates` or `adapter`)."""
+    """The shipped folder `name` (`stages`, `templates`, `adapter` or `manifests`)."""
     packed = _HERE / "_shipped" / name
     return packed if packed.is_dir() else _HERE.parent / name
