@@ -95,6 +95,10 @@ class TryAgain(ClaraError):
     exit_code = 75
 
 
+class Away(TryAgain):
+    """An engine or a store does not answer, or fails: whatever needs it has to wait until it is back."""
+
+
 class Interrupted(ClaraError):
     """Stopped by the user."""
 

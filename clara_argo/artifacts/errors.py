@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from clara_argo.errors import ClaraError, JobFailed, Refused, TryAgain
+from clara_argo.errors import Away, ClaraError, JobFailed, Refused, TryAgain
 
 
 class WrongKey(Refused):
@@ -48,7 +48,7 @@ class StoreFull(TryAgain):
     hint = "the store is full; make room, or raise its quota"
 
 
-class StoreAway(TryAgain):
+class StoreAway(Away):
     hint = "the store does not answer, or not in time; try again once it does"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from clara_argo import errors
 from clara_argo.errors import Held, NotFound, Refused, TryAgain
 
 
-class Away(TryAgain):
+class Away(errors.Away):
     """The API server cannot be reached, is overloaded, fails, or does not answer in time.
 
     `maybe_done`: the request may have been carried out all the same; look before it is sent again.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from clara_argo import home, source
 from clara_argo.artifacts import tree
 from clara_argo.compile import Cluster
-from clara_argo.errors import DefinitionError, NotFound, Refused, TryAgain
+from clara_argo.errors import Away, DefinitionError, NotFound, Refused
 from clara_argo.formats.fields import Fields
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.kinds import CONFIG_MAPS, SECRETS
@@ -43,7 +43,7 @@ class Found:
 
 
 def find(api: Api, target: Target, credentials: Find) -> Found:
-    """Raises Refused, NotFound, TryAgain; each message says how the store can be named instead."""
+    """Raises Refused, NotFound, Away; each message says how the store can be named instead."""
     own, ours = target.store, credentials(target.store)
     if own.endpoint and own.bucket and ours is not None:
         secure = own.secure if own.secure is not None else _host(own.endpoint) not in HERE
@@ -133,7 +133,7 @@ def _host(endpoint: str) -> str:
 
 
 def reach(found: Found, target: Target) -> None:
-    """An address of the cluster's own network is told at once, by name. Raises Refused or TryAgain."""
+    """An address of the cluster's own network is told at once, by name. Raises Refused or Away."""
     endpoint = found.access.endpoint
     host = _host(endpoint)
     port = int(endpoint[len(host) + 1 :] or (443 if found.access.secure else 80))
@@ -148,7 +148,7 @@ def reach(found: Found, target: Target) -> None:
         raise Refused(f"{endpoint}: the cluster's store has a name that is not known here; {hint}") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise TryAgain(f"{endpoint}: the cluster's store is not reached from here ({reason}); {hint}") from None
+        raise Away(f"{endpoint}: the cluster's store is not reached from here ({reason}); {hint}") from None
 
 
 class ClusterStore:
