@@ -1,4 +1,4 @@
-"""Where stages, templates, manifests and the adapter's image are: beside this package in a wheel, else in the checkout."""
+"""Where stages, templates, manifests and the adapter image are: beside this package in a wheel, else in a checkout."""
 
 from __future__ import annotations
 

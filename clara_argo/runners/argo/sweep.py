@@ -23,17 +23,25 @@ OLDER_THAN = 300.0  # seconds; a clean-up takes five
 
 def sweep(api: Api, store: JobStore, older_than: float = OLDER_THAN) -> tuple[str, ...]:
     """Free the Workflows that were deleted longer ago, in seconds; their names. Raises the errors of a list."""
-    found = [read(made) for made in api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items]
     freed = []
-    for workflow in found:
-        if names.FINALIZER in workflow.finalizers and _age(workflow) >= older_than:
-            try:
-                free(api, store, workflow)
-            except ClaraError as error:
-                LOG.warning("Workflow %s cannot be freed: %s", workflow.name, error)
-                continue
-            freed.append(workflow.name)
+    for workflow in _hanging(api, older_than):
+        try:
+            free(api, store, workflow)
+        except ClaraError as error:
+            LOG.warning("Workflow %s cannot be freed: %s", workflow.name, error)
+            continue
+        freed.append(workflow.name)
     return tuple(freed)
+
+
+def stuck(api: Api, older_than: float = OLDER_THAN) -> tuple[str, ...]:
+    """The names of the Workflows that `sweep` would free."""
+    return tuple(workflow.name for workflow in _hanging(api, older_than))
+
+
+def _hanging(api: Api, older_than: float) -> list[Workflow]:
+    found = [read(made) for made in api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items]
+    return [one for one in found if names.FINALIZER in one.finalizers and _age(one) >= older_than]
 
 
 def free(api: Api, store: JobStore, workflow: Workflow) -> None:
