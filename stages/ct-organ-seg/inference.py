@@ -7,6 +7,7 @@ server loads. Another way to run it is one more entry in `WAYS` and asks nothing
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Model:
 
 def in_process(repository: Path, threads: int) -> Model:
     """ONNX Runtime on the CPU. With one thread the same input gives the same bytes."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its builds send some unless told not to
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotOffered
