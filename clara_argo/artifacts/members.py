@@ -65,6 +65,8 @@ def _members(source: _Source) -> Iterator[Member]:
                 yield Member(name=rest or first, is_folder=info.isdir(), content=content)
             for _ in content:  # what the caller did not read
                 pass
+    if top is None:
+        raise Damaged(f"{source.key}: nothing is in it, not even a folder; make it again")
 
 
 def _check(info: tarfile.TarInfo, key: str) -> None:

@@ -55,7 +55,7 @@ class S3Store:
         digest = tree.digest(folder, follow=follow)
         if self._kept_digest(key) == digest:
             return digest
-        blocks = pack.pack(folder, top=key.rpartition("/")[2], follow=follow)
+        blocks = pack.pack(folder, top=key.rpartition("/")[2], follow=follow, expect=digest)
         try:
             self._send(name, blocks, digest)
         except errors.LostReply:

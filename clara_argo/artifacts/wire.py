@@ -33,6 +33,7 @@ PATIENCE = 20.0  # seconds, from its first failure, in which a request is tried 
 LONGEST = 3.0  # seconds between two tries
 AWAY = (408, 429, 500, 502, 503, 504)  # answers that may be another one soon
 CONNECTIONS = 8
+ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 MISSING = ("NoSuchKey", "NoSuchObject", "NoSuchVersion", "ResourceNotFound")
 
 
@@ -57,6 +58,8 @@ def client(
 
     Raises UsageError for an endpoint that is no `host:port` and for an authority that cannot be read.
     """
+    if not ENDPOINT.fullmatch(endpoint):
+        raise UsageError(f"store {endpoint!r}: give host:port, without http:// and without a path")
     if not access_key or not secret_key:
         raise UsageError(f"store {endpoint}: access key and secret key are needed; see 'credentials' of the target")
     patience = _Patience(
@@ -73,7 +76,7 @@ def client(
     try:
         return Minio(endpoint, access_key, secret_key, secure=secure, region=region or None, http_client=pool)
     except ValueError as error:
-        raise UsageError(f"store {endpoint!r}: {error}; give host:port, without http://") from None
+        raise UsageError(f"store {endpoint!r}: {error}; give host:port") from None
 
 
 def _trust(authority: str) -> ssl.SSLContext:

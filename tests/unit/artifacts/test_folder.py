@@ -6,64 +6,27 @@ import os
 from pathlib import Path
 
 import pytest
+from unit.artifacts.contract import StoreContract, folder
 
 from clara_argo.artifacts import ArtifactStore, tree
 from clara_argo.artifacts.folder import FolderStore
-from clara_argo.errors import NotFound, UsageError
 
 
-def folder(root: Path, **files: str) -> Path:
-    for name, text in files.items():
-        path = root / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+class TestFolderStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ArtifactStore:
+        return FolderStore(tmp_path / "store")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ArtifactStore:
-    return FolderStore(tmp_path / "store")
-
-
-def test_put_get_list_delete(store: ArtifactStore, tmp_path: Path) -> None:
-    source = folder(tmp_path / "a", x="1", deep__y="2")
-    assert store.list() == () and not store.exists("jobs/1/one/output")
-    digest = store.put_folder("jobs/1/one/output", source)
-    assert digest == store.digest("jobs/1/one/output") == tree.digest(source)
-    store.put_folder("jobs/1", folder(tmp_path / "b", z="3"))
-    assert store.list() == ("jobs/1", "jobs/1/one/output")
-    assert store.list("jobs/1/") == ("jobs/1/one/output",)
-    into = store.get_folder("jobs/1/one/output", tmp_path / "new/into")
-    assert (into / "x").read_text() == "1" and (into / "deep/y").read_text() == "2"
-    store.delete("jobs/1/one/output")
-    store.delete("jobs/1/one/output")
-    assert store.list() == ("jobs/1",)
-    with pytest.raises(NotFound):
-        store.get_folder("jobs/1/one/output", tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
-def test_put_replaces(store: ArtifactStore, tmp_path: Path) -> None:
-    store.put_folder("k", folder(tmp_path / "a", x="1"))
-    store.put_folder("k", folder(tmp_path / "b", y="2"))
-    assert os.listdir(store.get_folder("k", tmp_path / "into")) == ["y"]  # noqa: PTH208
-    assert [path.name for path in (tmp_path / "store").iterdir()] == ["k.folder"]
-
-
-def test_a_bad_folder_changes_nothing(store: ArtifactStore, tmp_path: Path) -> None:
+def test_nothing_but_whole_folders_is_left(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
     store.put_folder("k", folder(tmp_path / "a", x="1"))
     bad = folder(tmp_path / "b", y="2")
     (bad / "link").symlink_to("y")
-    with pytest.raises(tree.Unusable, match="'link' is a link"):
+    with pytest.raises(tree.Unusable):
         store.put_folder("k", bad)
-    assert store.digest("k") == tree.digest(tmp_path / "a")
+    store.put_folder("k", folder(tmp_path / "c", y="2"))
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["k.folder"]
-
-
-@pytest.mark.parametrize("key", ["", "..", "../x", "/etc", "a//b", "a/../b", ".hidden", "a\0b", "k.folder", "a b"])
-def test_keys_stay_below_the_root(store: ArtifactStore, tmp_path: Path, key: str) -> None:
-    with pytest.raises(UsageError, match="is no key"):
-        store.put_folder(key, folder(tmp_path / "a", x="1"))
 
 
 def test_digest_is_of_names_and_contents_only(tmp_path: Path) -> None:
