@@ -30,6 +30,7 @@ COMMANDS = {
     "graph": Entry("workflows", "graph", "Show a workflow's stages and what they wait for."),
     "compile": Entry("compiling", "compile_", "Write the Argo objects of a workflow."),
     "check": Entry("compiling", "check", "Check Argo objects without a cluster; each finding with its place."),
+    "cluster": Entry("cluster", "cluster", "Say what a cluster lacks for workflows, and install it."),
     "images": Entry("images", "images", "Build the container images of stages and adapter."),
     "run": Entry("run", "run", "Run a workflow, on this machine or on a cluster, and fetch its result."),
     "apply": Entry("applying", "apply", "Put a workflow's template on a cluster; says what changes."),

@@ -87,8 +87,8 @@ def _only(prefix: str, wanted: str, found: Sequence[str]) -> str:
     return found[0]
 
 
-def remember(job: str, target: str) -> None:
-    """So that the job's id is enough for later commands. Raises UsageError."""
+def remember(job: str, target: str, fetched: str = "") -> None:
+    """So that the job's id is enough for later commands; `fetched`: digest of its result. Raises UsageError."""
     from clara_argo import home
     from clara_argo.errors import UsageError
     from clara_argo.model.target import LOCAL
@@ -97,10 +97,27 @@ def remember(job: str, target: str) -> None:
     if target == LOCAL:
         return
     try:
-        remembered.remember(home.state(), job, target)
+        remembered.remember(home.state(), job, target, fetched)
     except OSError as error:
         text = f"{error.filename or home.state()} cannot be written: {error.strerror}"
         raise UsageError(f"{text}; set CLARA_HOME to a folder that can be written to") from None
+
+
+@contextmanager
+def remembering(job: str, target: str) -> Iterator[None]:
+    """Around starting a job. Remembered first, because the answer may be lost; forgotten when it was refused."""
+    from clara_argo import home
+    from clara_argo.errors import DefinitionError, NotFound, NotInstalled, UsageError
+    from clara_argo.runners import remembered
+
+    before = remembered.recall(home.state(), job)
+    remember(job, target)
+    try:
+        yield
+    except (DefinitionError, NotFound, NotInstalled, UsageError):
+        if not before:
+            remembered.forget(home.state(), job)
+        raise
 
 
 def print_json(value: Any) -> None:

@@ -75,7 +75,7 @@ def until_ended(found: Found) -> Job:
     from clara_argo.model.target import LOCAL
 
     try:
-        return delivery.follow(found.runner, found.job)
+        return delivery.follow(found)
     except KeyboardInterrupt:
         short = found.job[:SHORT]
         if found.target == LOCAL:
@@ -111,7 +111,7 @@ def result(job: str, output: Path, wait: bool, on: str | None, form: str) -> Non
     with opened(job, on) as found:
         ended = until_ended(found) if wait else found.runner.get(found.job)
         if ended.state is JobState.SUCCEEDED or not ended.state.ended:
-            delivery.deliver(found.runner, found.job, output)  # says why when there is none yet
+            delivery.deliver(found, output, delivery.earlier(found, output))  # says why when there is none yet
     delivery.report(ended, f"result in {output}", form, f"clara retry {ended.id[:SHORT]}")
 
 

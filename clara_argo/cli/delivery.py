@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clara_argo.cli.common import SHORT, print_anyway
+from clara_argo.cli.common import SHORT, Found, print_anyway, remember
 
 if TYPE_CHECKING:
     from clara_argo.model.job import Job
-    from clara_argo.runners.protocol import Runner
 
 FILLED = "exists already and is not an empty folder; name a new folder with --output"
 
@@ -37,46 +36,73 @@ def check(output: Path, source: Path | None = None, *, resume: bool = False) -> 
         raise UsageError(f"{above} cannot be written to; name another folder with --output")
 
 
-def earlier(runner: Runner, job: str, output: Path) -> str:
+def earlier(found: Found, output: Path) -> str:
     """The digest of a result of this job that lies in `output`; "" when that is empty. Raises UsageError."""
     from clara_argo.artifacts import tree
     from clara_argo.errors import UsageError
 
     if not filled(output):
         return ""
-    if not runner.delivered(job, output):
+    if not found.runner.delivered(found.job, output) and not _fetched(found.job, output):
         raise UsageError(f"{output} {FILLED}")
     return tree.digest(output)
 
 
-def deliver(runner: Runner, job: str, output: Path, before: str = "") -> None:
+def _fetched(job: str, output: Path) -> bool:
+    """Does `output` hold the result as it was fetched from a cluster, unchanged?"""
+    from clara_argo import home
+    from clara_argo.artifacts import tree
+    from clara_argo.runners import remembered
+
+    digest = remembered.fetched(home.state(), job)
+    try:
+        return bool(digest) and digest == tree.digest(output)
+    except tree.Unusable:  # somebody put a link there
+        return False
+
+
+def deliver(found: Found, output: Path, before: str = "") -> None:
     """Put the result into `output`. A result of the same job that was there before makes room, if it is unchanged."""
     from clara_argo.artifacts import tree
 
     if not filled(output):
-        runner.result(job, output)
-    elif not runner.delivered(job, output):
-        if not before or tree.digest(output) != before:
-            from clara_argo.errors import UsageError
-
-            raise UsageError(f"{output} {FILLED}; the job is done and keeps its result")
-        new = output.with_name(f".{output.name[:100]}.{job[:SHORT]}.new")
-        tree.remove(new)  # of a run that was killed before it could
-        runner.result(job, new)
-        tree.remove(output)
-        tree.move(new, output)
-    runner.collected(job)
+        found.runner.result(found.job, output)
+    elif not found.runner.delivered(found.job, output) and not _replace(found, output, before):
+        return
+    found.runner.collected(found.job)
+    remember(found.job, found.target, tree.digest(output))
 
 
-def follow(runner: Runner, job: str) -> Job:
+def _replace(found: Found, output: Path, before: str) -> bool:
+    """False when there is nothing newer: a store gives a result once, and it was fetched already."""
+    from clara_argo.artifacts import tree
+    from clara_argo.errors import JobFailed, UsageError
+
+    if not before or tree.digest(output) != before:
+        raise UsageError(f"{output} {FILLED}; the job is done and keeps its result")
+    new = output.with_name(f".{output.name[:100]}.{found.job[:SHORT]}.new")
+    tree.remove(new)  # of a run that was killed before it could
+    try:
+        found.runner.result(found.job, new)
+    except JobFailed:
+        if _fetched(found.job, output):
+            return False
+        raise
+    tree.remove(output)
+    tree.move(new, output)
+    return True
+
+
+def follow(found: Found) -> Job:
     """Show the job on stderr until it has ended. Raises KeyboardInterrupt, and TryAgain when its engine is away."""
     from clara_argo.errors import TryAgain
     from clara_argo.runners import display
 
     try:
-        return display.follow(runner, job, sys.stderr)
+        return display.follow(found.runner, found.job, sys.stderr)
     except TryAgain as error:
-        raise TryAgain(f"{error}\n  job {job} is not lost; look again with: clara describe {job[:SHORT]}") from None
+        hint = f"job {found.job} is not lost; look again with: clara describe {found.job[:SHORT]}"
+        raise TryAgain(f"{error}\n  {hint}") from None
 
 
 def report(ended: Job, said: str, form: str, again: str) -> None:

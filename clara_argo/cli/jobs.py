@@ -25,6 +25,7 @@ def jobs(target: str, form: str) -> None:
       clara jobs --on argo
       clara jobs -o json
     """
+    from clara_argo.model.target import LOCAL
     from clara_argo.runners import targets
 
     with targets.open_runner(target) as runner:
@@ -33,7 +34,8 @@ def jobs(target: str, form: str) -> None:
         print_json({"schema": SCHEMA, "jobs": [job.to_json() for job in found]})
         return
     if not found:
-        click.echo("no jobs yet; start one with 'clara run'", err=True)
+        where = "" if target == LOCAL else f" in namespace '{targets.find(target).namespace}' of target '{target}'"
+        click.echo(f"no jobs yet{where}; start one with 'clara run'", err=True)
         return
     rows = [("JOB", "STATE", "CREATED", "SECONDS", "WORKFLOW", "MESSAGE")]
     rows += [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import FORMAT, find, plain, remember
+from clara_argo.cli.common import FORMAT, Found, find, plain, remember, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
@@ -67,13 +67,13 @@ def run(
         talk(str(finding))
     end_on_signals()
     with targets.open_runner(target, jobs=jobs, apply=True) as runner:
-        job, before = _start(runner, graph, work, output, target, name, resume)
-        again = _again(file, source, output, target, workflow, job)
+        found, before = _start(runner, graph, work, output, target, name, resume)
+        again = _again(file, source, output, target, workflow, found.job)
         if form == "text":
-            talk(f"job {job}")
-        ended = _watch(runner, job, again)
+            talk(f"job {found.job}")
+        ended = _watch(found, again)
         if ended.state is JobState.SUCCEEDED:
-            delivery.deliver(runner, job, output, before)
+            delivery.deliver(found, output, before)
     delivery.report(ended, f"result in {output}", form, again)
 
 
@@ -121,18 +121,18 @@ def end_on_signals() -> None:
 
 def _start(
     runner: Runner, graph: Graph, work: Payload, output: Path, target: str, name: str | None, resume: bool
-) -> tuple[str, str]:
-    """Returns the job's id, and the digest of its earlier result when that fills `output`."""
+) -> tuple[Found, str]:
+    """Returns the job, and the digest of its earlier result when that fills `output`."""
     if resume:
-        job = find(runner, name) if name else _last(runner, graph, work)
-        before = delivery.earlier(runner, job, output)
-        remember(job, target)
-        runner.resume(graph, job, work)
-        return job, before
-    job = new_id(runner, name)
-    remember(job, target)
-    runner.submit(graph, job, work)
-    return job, ""
+        found = Found(runner, find(runner, name) if name else _last(runner, graph, work), target)
+        before = delivery.earlier(found, output)
+        remember(found.job, target)
+        runner.resume(graph, found.job, work)
+        return found, before
+    found = Found(runner, new_id(runner, name), target)
+    with remembering(found.job, target):
+        runner.submit(graph, found.job, work)
+    return found, ""
 
 
 def new_id(runner: Runner, name: str | None) -> str:
@@ -168,17 +168,17 @@ def _last(runner: Runner, graph: Graph, work: Payload) -> str:
     )
 
 
-def _watch(runner: Runner, job: str, again: str) -> Job:
+def _watch(found: Found, again: str) -> Job:
     """Show the job until it has ended. Ctrl-C ends it; a second one does not wait for that."""
     from clara_argo.errors import Interrupted
 
     try:
-        return delivery.follow(runner, job)
+        return delivery.follow(found)
     except KeyboardInterrupt:
-        stopped = Interrupted(f"job {job} stopped; go on with: {again}")
+        stopped = Interrupted(f"job {found.job} stopped; go on with: {again}")
     try:
         talk("ending the stages")
-        runner.stop(job)
+        found.runner.stop(found.job)
     except KeyboardInterrupt:
         raise stopped from None
     raise stopped

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import FORMAT, SHORT, Found, plain, print_json, remember
+from clara_argo.cli.common import FORMAT, SHORT, Found, plain, print_json, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
+    from clara_argo.model.job import Job, Payload
+    from clara_argo.runners.argo import ArgoRunner
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -60,18 +62,18 @@ def submit(
     work = payload(source, target)
     if output is not None:
         delivery.check(output, work.folder)
-    graph = _graph(workflow, name)
+    graph, unknown = _graph(workflow, name)
     for finding in graph.findings if graph is not None else ():
         talk(str(finding))
     end_on_signals()
     from clara_argo.runners import targets
 
     with targets.open_cluster(target, apply=True) as runner:
-        remember(job, target)
-        if graph is not None:
-            started = runner.submit(graph, job, work)
-        else:
-            started = runner.submit_template(workflow, job, work)
+        with remembering(job, target):
+            if graph is not None:
+                started = runner.submit(graph, job, work)
+            else:
+                started = _of_template(runner, workflow, job, work, unknown)
         if not (wait or output):
             print_json(started.to_json()) if form == "json" else click.echo(job)
             return
@@ -79,9 +81,10 @@ def submit(
             talk(f"job {job}")
         from clara_argo.cli.control import until_ended
 
-        ended = until_ended(Found(runner, job, target))
+        found = Found(runner, job, target)
+        ended = until_ended(found)
         if output is not None and ended.state is JobState.SUCCEEDED:
-            delivery.deliver(runner, job, output)
+            delivery.deliver(found, output)
     said = f"result in {output}" if output else f"{job}\nits result: clara result {job[:SHORT]} --output DIR"
     delivery.report(ended, said, form, f"clara retry {job[:SHORT]} --wait")
 
@@ -98,17 +101,26 @@ def _job(text: str | None) -> str:
     return job
 
 
-def _graph(workflow: str, name: str | None) -> Graph | None:
-    """Of a file, else of a workflow that is called so; None when only the cluster may know it."""
+def _graph(workflow: str, name: str | None) -> tuple[Graph | None, str]:
+    """Of a file, else of a workflow that is called so. None when only the cluster may know it, and why."""
     from clara_argo import project
     from clara_argo.errors import NotFound
 
     path = Path(workflow)
     if path.is_file():
-        return project.graph(path, name=name)
+        return project.graph(path, name=name), ""
     if "/" in workflow or workflow.endswith(SUFFIXES):
         raise NotFound(f"{workflow}: no such workflow file")
     try:
-        return project.workflow(project.find_root(Path.cwd()), workflow)
-    except NotFound:
-        return None
+        return project.workflow(project.find_root(Path.cwd()), workflow), ""
+    except NotFound as error:
+        return None, str(error)
+
+
+def _of_template(runner: ArgoRunner, name: str, job: str, work: Payload, unknown: str) -> Job:
+    from clara_argo.errors import NotFound
+
+    try:
+        return runner.submit_template(name, job, work)
+    except NotFound as error:
+        raise NotFound(f"{unknown}\n  on the cluster: {error}") from None
