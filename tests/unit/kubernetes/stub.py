@@ -19,7 +19,7 @@ import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -33,6 +33,7 @@ from clara_argo.kubernetes.kinds import KINDS, Kind
 
 NAMESPACE = "clara"
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+REVIEW_OF_OTHERS = f"/apis/authorization.k8s.io/v1/namespaces/{NAMESPACE}/localsubjectaccessreviews"
 
 
 class Request(NamedTuple):
@@ -69,6 +70,8 @@ class Stub:
         self.requests: list[Request] = []
         self.token = ""  # asked for in every request when not empty
         self.denied: set[tuple[str, str]] = set()  # (verb, plural) that reviews of rights and requests refuse
+        self.rights: dict[str, set[tuple[str, str]]] = {}  # user: what a review of others says that it may
+        self.judge: Callable[[Object], str] = lambda object: ""  # why a new object is refused (400); "" = it is not
         self.answers: dict[tuple[str, str], tuple[int, bytes | Object]] = {}  # (method, path): status and body
         self.logs: dict[tuple[str, str], list[str]] = {}  # (pod, container): lines
         self.ended_logs: set[tuple[str, str]] = set()
@@ -77,6 +80,7 @@ class Stub:
         self.delay = 0.0
         self.gone_by_status = False
         self.bookmarks = 0
+        self.accepted = 0  # connections
         self.port = 0
         self._tls, self._server = tls, None
         self._stopping = threading.Event()
@@ -226,6 +230,7 @@ class Stub:
     def streaming(self, connection: socket.socket) -> Iterator[None]:
         with self.state.changed:
             self._streams.add(connection)
+            self.state.changed.notify_all()
         try:
             yield
         finally:
@@ -285,6 +290,7 @@ class _Server(ThreadingHTTPServer):
         if self.tls:
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self.connections.add(connection)
+        self.stub.accepted += 1
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
@@ -372,6 +378,11 @@ class _Handler(BaseHTTPRequestHandler):
             asked = body["spec"]["resourceAttributes"]
             resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
             return 201, body | {"status": {"allowed": (asked["verb"], resource) not in stub.denied}}
+        if path == REVIEW_OF_OTHERS:
+            asked = body["spec"]["resourceAttributes"]
+            resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+            may = (asked["verb"], resource) in stub.rights.get(body["spec"]["user"], set())
+            return 201, body | {"status": {"allowed": may}}
         if (resources := self._resources(path)) is not None:
             return 200, {"kind": "APIResourceList", "resources": resources}
         place = stub.place(path)
@@ -380,6 +391,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._read(place, query)
         dry = query.get("dryRun") == "All"
         if self.command == "POST":
+            if reason := stub.judge(body):
+                raise Refusal(400, "BadRequest", reason)
             return 201, stub.state.create(place.kind, place.namespace, body, dry=dry)
         if self.command == "DELETE":
             return 200, stub.state.delete(place.key, (body or {}).get("preconditions", {}).get("uid", ""))
