@@ -49,6 +49,7 @@ def test_everything_is_shipped_and_nothing_else(wheel: Path) -> None:
     assert {"stages/ct-organ-seg/models/ct-organs/1/model.onnx", "templates/workflows/ct-organs.yaml"} <= shipped
     assert {"manifests/overlays/kind/kustomization.yaml", "manifests/credentials/s3.env.example"} <= shipped
     assert "manifests/credentials/s3.env" not in shipped
+    assert {"stages/dicom-reader/Dockerfile", "adapter/Dockerfile", "adapter/constraints.txt"} <= shipped
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
 
 
@@ -62,6 +63,25 @@ def test_the_wheel_runs_a_workflow_outside_the_clone(installed: Path, tmp_path: 
     done = run(installed, tmp_path, "-m", "clara_argo", "run", workflow, "--input", "ct", "--output", "out")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_images_can_be_built_without_the_clone(installed: Path, tmp_path: Path) -> None:
+    """What a build context holds is the same as in the checkout."""
+    for name in ("ct-organ-seg", "adapter"):
+        folder = tmp_path / name
+        made = run(installed, tmp_path, "-m", "clara_argo", "images", "context", name, str(folder))
+        assert made.returncode == 0, made.stderr
+        expected = tmp_path / f"{name}-of-the-checkout"
+        done = subprocess.run(
+            [sys.executable, "-m", "clara_argo", "images", "context", name, str(expected)],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert _files(expected) and _files(expected) <= _files(folder)
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_light_install_says_what_is_missing(installed: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Built once with buildah on a Debian of its own (debootstrap) and kept in the cac
 
     python tests/cluster/images.py          # prints the archives
 
-    for archive in images.archives().values():
+    for archive in images.archives(*images.STAGES).values():
         node.load(archive)
 
 Their names are those that `clara compile --registry localhost` writes. CLARA_TEST_DEBIAN_MIRROR: an address of Debian
@@ -28,6 +28,7 @@ from clara_argo import data, project
 from clara_argo.platform import images
 from clara_argo.platform.builders import Builder
 
+STAGES = ("dicom-reader", "ct-organ-seg", "dicom-writer")
 REGISTRY = "localhost"
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASE = "localhost/clara-argo/debian-python:bookworm-1"  # its number goes up when what is below changes
@@ -45,14 +46,15 @@ def missing() -> str:
     return ", ".join(name for name in ("buildah", "debootstrap", "tar") if shutil.which(name) is None)
 
 
-def archives() -> dict[str, Path]:
-    """Image -> archive (`docker load`, `ctr images import`) of the three shipped stages and the adapter.
+def archives(*names: str) -> dict[str, Path]:
+    """Image -> archive (`docker load`, `ctr images import`) of these stages, or of all and the adapter.
 
-    The first time takes some minutes and a network. Raises LookupError when one is lacking and cannot be built here.
+    The adapter's changes with every line of clara-argo: who needs stages only does not ask for it. The first
+    time takes some minutes and a network. Raises LookupError when one is lacking and cannot be built here.
     """
     folder = data.cache() / "cluster" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = images.choose(project.stage_specs(ROOT), registry=REGISTRY)
+    wanted = images.choose(project.stage_specs(ROOT), names, REGISTRY)
     with _alone(folder):
         found = {one: folder / f"{one.name}-{_digest(one)[:16]}.tar" for one in wanted}
         lacking = {one: path for one, path in found.items() if not path.exists()}
