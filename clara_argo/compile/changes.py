@@ -97,7 +97,7 @@ def _differences(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, An
         yield from _of_mappings({one["name"]: one for one in before}, {one["name"]: one for one in after}, path)
         kept = [one["name"] for one in after if one["name"] in {other["name"] for other in before}]
         if [one["name"] for one in before if one["name"] in kept] != kept:
-            yield (*path, "order"), [one["name"] for one in before], [one["name"] for one in after]
+            yield (*path, "(order)"), [one["name"] for one in before], [one["name"] for one in after]
     elif before != after:
         yield path, before, after
 

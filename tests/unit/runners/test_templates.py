@@ -1,0 +1,96 @@
+"""Templates on a cluster: created, changed and left alone; what differs, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from unit.kubernetes.stub import Stub
+
+from clara_argo import project, shipped
+from clara_argo.errors import Refused
+from clara_argo.graph import Graph
+from clara_argo.kubernetes.client import Api
+from clara_argo.kubernetes.kinds import TEMPLATES
+from clara_argo.model.target import Target
+from clara_argo.runners import templates
+
+TARGET = Target(name="hospital")
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return project.graph(shipped.folder("templates") / "workflows/ct-organs.yaml")
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def api(stub: Stub) -> Iterator[Api]:
+    with stub.api() as api:
+        yield api
+
+
+def told(applied: templates.Applied) -> list[str]:
+    return [str(change) for change in applied.changes]
+
+
+def test_created_then_unchanged_then_changed(stub: Stub, api: Api, graph: Graph) -> None:
+    created = templates.apply(graph, TARGET, api)
+    assert (created.state, created.template, created.changes) == ("created", "ct-organs", ())
+    assert stub.get(TEMPLATES, "ct-organs")["spec"]["entrypoint"] == "main"
+    asked = len(stub.requests)
+    assert templates.apply(graph, TARGET, api).state == "unchanged"
+    assert [request.method for request in stub.requests[asked:]] == ["GET"], "an equal template was sent again"
+    changed = templates.apply(graph, replace(TARGET, registry="r.example"), api)
+    assert changed.state == "changed" and told(changed) == [
+        f"stage '{name}', image: clara-argo/{name}:0.1.0 -> r.example/clara-argo/{name}:0.1.0"
+        for name in ("dicom-reader", "ct-organ-seg", "dicom-writer")
+    ]
+    assert templates.apply(graph, replace(TARGET, registry="r.example"), api).state == "unchanged"
+
+
+def test_what_somebody_edited_becomes_the_compiled_one_again(stub: Stub, api: Api, graph: Graph) -> None:
+    templates.apply(graph, TARGET, api)
+    stub.change(TEMPLATES, "ct-organs", {"spec": {"parallelism": 1, "hostNetwork": True}})
+    restored = templates.apply(graph, TARGET, api)
+    assert told(restored) == ["pods of a job at once: 1 -> 8", "hostNetwork: removed: true"]
+
+
+def test_a_dry_run_asks_and_keeps_nothing(stub: Stub, api: Api, graph: Graph) -> None:
+    assert templates.apply(graph, TARGET, api, dry_run=True).state == "created"
+    assert stub.list(TEMPLATES) == [] and stub.requests[-1].query["dryRun"] == "All"
+
+
+def test_fused_is_a_template_of_its_own(api: Api, graph: Graph) -> None:
+    assert templates.apply(graph, TARGET, api, fused=True).template == "ct-organs-fused"
+    assert templates.apply(graph, replace(TARGET, fused=True), api).state == "unchanged"
+    changed = templates.apply(graph, replace(TARGET, fused=True, registry="r.example"), api)
+    assert told(changed)[-1].startswith("stage 'dicom-writer', image: clara-argo/dicom-writer")
+
+
+def test_a_cluster_without_argo(stub: Stub, api: Api, graph: Graph) -> None:
+    stub.kinds.remove(TEMPLATES)
+    with pytest.raises(Refused, match="clara cluster doctor"):
+        templates.apply(graph, TARGET, api)
+
+
+def test_json_is_plain(api: Api, graph: Graph, tmp_path: Path) -> None:
+    templates.apply(graph, TARGET, api)
+    value = templates.apply(graph, replace(TARGET, pull_secrets=("pull",)), api).to_json()
+    assert value == {
+        "target": "hospital",
+        "namespace": "clara",
+        "template": "ct-organs",
+        "state": "changed",
+        "dry_run": False,
+        "changes": [
+            {"path": "spec.imagePullSecrets", "what": "pull secrets", "before": None, "after": [{"name": "pull"}]}
+        ],
+    }
