@@ -13,7 +13,7 @@ from clara_argo.cli.common import FORMAT, SHORT, Found, plain, print_json, remem
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
     from clara_argo.model.job import Job, Payload
-    from clara_argo.runners.argo import ArgoRunner
+    from clara_argo.runners.targets import ClusterRunner
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -117,7 +117,7 @@ def _graph(workflow: str, name: str | None) -> tuple[Graph | None, str]:
         return None, str(error)
 
 
-def _of_template(runner: ArgoRunner, name: str, job: str, work: Payload, unknown: str) -> Job:
+def _of_template(runner: ClusterRunner, name: str, job: str, work: Payload, unknown: str) -> Job:
     from clara_argo.errors import NotFound
 
     try:

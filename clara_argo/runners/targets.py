@@ -14,19 +14,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from clara_argo import home as homes
 from clara_argo import source
 from clara_argo.errors import NotFound, UsageError
 from clara_argo.formats import fields
 from clara_argo.formats import targets as settings
+from clara_argo.model.job import Job, Payload
 from clara_argo.model.target import LOCAL, Credentials, StoreAccess, Target
+from clara_argo.runners.protocol import Runner
 
 if TYPE_CHECKING:
     from clara_argo.kubernetes.client import Api
-    from clara_argo.runners.argo import ArgoRunner
-    from clara_argo.runners.protocol import Runner
 
 FILE = "targets.yaml"
 NAMESPACE = "CLARA_NAMESPACE"
@@ -35,6 +35,13 @@ ACCESS_KEY, SECRET_KEY = "CLARA_S3_ACCESS_KEY", "CLARA_S3_SECRET_KEY"
 VARIABLES = (NAMESPACE, ENDPOINT, BUCKET, SECURE, ACCESS_KEY, SECRET_KEY)
 
 log = logging.getLogger("clara_argo.targets")
+
+
+class ClusterRunner(Runner, Protocol):
+    """What only a cluster can do besides."""
+
+    def submit_template(self, name: str, job: str, payload: Payload) -> Job:
+        """As `submit`, of a workflow that is known by the name of its template on the cluster. Raises NotFound."""
 
 
 def settings_file(environ: Mapping[str, str] | None = None) -> Path:
@@ -126,7 +133,7 @@ def open_runner(
 
 
 @contextmanager
-def open_cluster(name: str, *, apply: bool = False) -> Iterator[ArgoRunner]:
+def open_cluster(name: str, *, apply: bool = False) -> Iterator[ClusterRunner]:
     """For what only a cluster can do. Nothing is asked of it before the first call."""
     target, api = cluster(name)
     from clara_argo.runners.argo import ArgoRunner

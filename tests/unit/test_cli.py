@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,13 +35,45 @@ def test_unknown_command_names_the_nearest() -> None:
     assert "Did you mean 'graph'?" in clara("grahp", code=64)
 
 
-def test_help_loads_nothing_heavy() -> None:
+def loaded(*words: str, environment: dict[str, str] | None = None) -> set[str]:
+    """The modules that a command has imported."""
     code = (
-        "import sys; from clara_argo.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-        "print(sorted(set(sys.modules) & {'numpy', 'yaml', 'pydicom', 'pynetdicom', 'sqlalchemy', 'asyncio'}))"
+        f"import sys; from clara_argo.cli import main\ntry: main({[*words]!r})\nexcept SystemExit: pass\n"
+        "print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"numpy", "pydicom", "pynetdicom", "sqlalchemy", "asyncio"}
+OF_A_CLUSTER = {"hera", "minio", "urllib3", "ssl", "clara_argo.kubernetes", "clara_argo.runners.argo"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert not loaded("--help") & (HEAVY | OF_A_CLUSTER | {"yaml"})
+
+
+def test_what_is_here_loads_nothing_of_a_cluster(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("")
+    run = ["run", str(tmp_path / "x.yaml"), "--input", str(tmp_path), "--output", str(tmp_path.parent / "out")]
+    for words in (["jobs"], ["describe", "00"], ["stop", "00"], ["delete", "00"], run):
+        modules = loaded(*words, environment={"CLARA_HOME": str(tmp_path)})
+        assert not modules & (HEAVY | OF_A_CLUSTER), words
+
+
+def test_looking_at_a_cluster_loads_neither_compiler_nor_store(tmp_path: Path) -> None:
+    """No cluster is there: it ends at the first request."""
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(
+        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        "contexts: [{name: x, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\ncurrent-context: x\n"
+    )
+    environment = {"CLARA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig)}
+    modules = loaded("jobs", "--on", "argo", environment=environment)
+    assert "clara_argo.runners.argo" in modules and not modules & {"hera", "pydantic", "minio"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
