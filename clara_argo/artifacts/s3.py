@@ -44,7 +44,9 @@ class S3Store:
     ) -> None:
         self.bucket = bucket
         self.where = f"store {'https' if secure else 'http'}://{endpoint}, bucket '{bucket}'"
-        self._client = wire.client(endpoint, access_key, secret_key, secure=secure, region=region, authority=authority)
+        self._client = wire.client(
+            endpoint, bucket, access_key, secret_key, secure=secure, region=region, authority=authority
+        )
 
     def put_folder(self, key: str, folder: Path, *, follow: bool = False) -> str:
         """Store a copy, all or nothing; replaces what was there. Returns its digest.
@@ -165,11 +167,12 @@ class S3Store:
     def _download(self, name: str) -> Iterator[tuple[Iterator[bytes], Mapping[str, str]]]:
         with self._asking(name):
             response = self._client.get_object(self.bucket, name)
-            try:
+        try:
+            with wire.reading(self.where):
                 yield response.stream(BLOCK, decode_content=False), response.headers
-            finally:
-                response.close()
-                response.release_conn()
+        finally:
+            response.close()
+            response.release_conn()
 
     def _whole(self, download: Callable[[], T]) -> T:
         """From the start again when the stream breaks off."""

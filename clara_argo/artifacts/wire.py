@@ -30,10 +30,12 @@ except ModuleNotFoundError as error:
 CONNECT = 5.0  # seconds until a connection stands
 SILENCE = 30.0  # seconds without a byte
 PATIENCE = 20.0  # seconds, from its first failure, in which a request is tried again
+FIRST = 0.2  # seconds before the second time it is tried again; the first is at once
 LONGEST = 3.0  # seconds between two tries
 AWAY = (408, 429, 500, 502, 503, 504)  # answers that may be another one soon
 CONNECTIONS = 8
 ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 MISSING = ("NoSuchKey", "NoSuchObject", "NoSuchVersion", "ResourceNotFound")
 
 
@@ -52,18 +54,20 @@ class _Patience(urllib3.Retry):
 
 
 def client(
-    endpoint: str, access_key: str, secret_key: str, *, secure: bool, region: str = "", authority: str = ""
+    endpoint: str, bucket: str, access_key: str, secret_key: str, *, secure: bool, region: str = "", authority: str = ""
 ) -> Minio:
     """A client with a pool of its own. `region` empty: the usual one; `authority`: a PEM file in place of the system's.
 
-    Raises UsageError for an endpoint that is no `host:port` and for an authority that cannot be read.
+    Raises UsageError for an endpoint that is no `host:port`, an impossible bucket, an authority that cannot be read.
     """
     if not ENDPOINT.fullmatch(endpoint):
         raise UsageError(f"store {endpoint!r}: give host:port, without http:// and without a path")
+    if not BUCKET.fullmatch(bucket):
+        raise UsageError(f"store {endpoint}: {bucket!r} is no name of a bucket: 3 to 63 of a-z, 0-9, '.' and '-'")
     if not access_key or not secret_key:
         raise UsageError(f"store {endpoint}: access key and secret key are needed; see 'credentials' of the target")
     patience = _Patience(
-        total=100, redirect=False, status_forcelist=AWAY, allowed_methods=None, backoff_factor=0.2,
+        total=100, redirect=False, status_forcelist=AWAY, allowed_methods=None, backoff_factor=FIRST,
         backoff_max=LONGEST, raise_on_status=False, respect_retry_after_header=False,
     )  # fmt: skip
     pool = urllib3.PoolManager(
@@ -106,8 +110,17 @@ def asking(where: str, what: str) -> Iterator[None]:
         raise errors.of("", int(getattr(error, "status_code", 0)), where, str(error)) from None
     except HTTPError as error:
         raise _of_wire(error, where) from None
-    except ParseError as error:
-        raise errors.of("", 0, where, f"its answer is no XML: {error}") from None
+    except (ParseError, ValueError) as error:  # what minio raises when it does not understand an answer
+        raise errors.of("", 0, where, f"its answer is not S3's: {error}") from None
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """The same for a stream that has begun."""
+    try:
+        yield
+    except HTTPError as error:
+        raise _of_wire(error, where) from None
 
 
 def _of_answer(error: S3Error, where: str, what: str) -> ClaraError:
@@ -141,4 +154,4 @@ def _short(cause: object) -> str:
     return re.sub(r"^.*?<?urllib3\.[\w.]+ object at 0x\w+>?[:,]? ?", "", str(cause))[:200]
 
 
-__all__ = ["Asking", "S3Error", "asking", "client", "remove"]
+__all__ = ["Asking", "S3Error", "asking", "client", "reading", "remove"]

@@ -121,6 +121,7 @@ def test_raw_objects(weed: Weed, store: S3Store, tmp_path: Path) -> None:
             store.delete_below(wrong)
 
 
+@pytest.mark.long
 def test_many_objects_are_listed_and_deleted(weed: Weed, store: S3Store) -> None:
     client = weed.client()
     names = tuple(f"many/{number:04}.log" for number in range(1005))
@@ -174,6 +175,12 @@ def test_tls_is_not_spoken_there(weed: Weed) -> None:
 def test_an_endpoint_is_a_host_and_a_port(endpoint: str) -> None:
     with pytest.raises(UsageError, match="host:port"):
         S3Store(endpoint, "clara", "clara", "clara-secret")
+
+
+@pytest.mark.parametrize("bucket", ["", "a", "a/b", "-x-", "a b", "x" * 64])
+def test_a_bucket_has_a_name(bucket: str) -> None:
+    with pytest.raises(UsageError, match="name of a bucket"):
+        S3Store("127.0.0.1:1", bucket, "clara", "clara-secret")
 
 
 def test_credentials_are_needed() -> None:
