@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from clara_argo import home, source
 from clara_argo.artifacts import tree
 from clara_argo.compile import Cluster
-from clara_argo.errors import Away, DefinitionError, NotFound, Refused
+from clara_argo.errors import Away, DefinitionError, NotFound, Refused, UsageError
 from clara_argo.formats.fields import Fields
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.kinds import CONFIG_MAPS, SECRETS
@@ -138,8 +138,8 @@ def reach(found: Found, target: Target) -> None:
     host = _host(endpoint)
     port = int(endpoint[len(host) + 1 :] or (443 if found.access.secure else 80))
     hint = (
-        f"from outside the cluster: 'kubectl -n {target.namespace} port-forward service/NAME 8333:{port}' and "
-        f"CLARA_S3_ENDPOINT=127.0.0.1:8333, or the address that is seen from here as store.endpoint of "
+        f"from outside the cluster: 'kubectl -n {target.namespace} port-forward service/{_service(host)} 8333:{port}' "
+        f"and CLARA_S3_ENDPOINT=127.0.0.1:8333, or the address that is seen from here as store.endpoint of "
         f"'{target.name}' in targets.yaml"
     )
     try:
@@ -149,6 +149,12 @@ def reach(found: Found, target: Target) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise Away(f"{endpoint}: the cluster's store is not reached from here ({reason}); {hint}") from None
+
+
+def _service(host: str) -> str:
+    """The Service behind a name of the cluster's own: `clara-s3`, `clara-s3.clara.svc`, `…svc.cluster.local`."""
+    name, _, rest = host.partition(".")
+    return name if not rest or "svc" in rest.split(".") else "NAME"
 
 
 class ClusterStore:
@@ -161,11 +167,19 @@ class ClusterStore:
     @property
     def store(self) -> S3Store:
         if self._opened is None:
-            found = find(self._api, self._target, self._find)
-            if found.inside:
-                reach(found, self._target)
-            self._opened = _open(found)
+            try:
+                found = find(self._api, self._target, self._find)
+                if found.inside:
+                    reach(found, self._target)
+                self._opened = _open(found)
+            except (NotFound, UsageError, DefinitionError) as error:  # of settings: of no job that is asked about
+                raise Refused(f"{error}") from None
         return self._opened
+
+    @property
+    def where(self) -> str:
+        """Address and bucket, for people. Opens it."""
+        return self.store.where
 
     def put_folder(self, key: str, folder: Path, *, follow: bool = False) -> str:
         return self.store.put_folder(key, folder, follow=follow)

@@ -131,9 +131,9 @@ def test_a_cluster_without_our_objects(api: Api) -> None:
 
 
 def test_an_address_of_the_cluster_is_told_at_once(stub: Stub, api: Api) -> None:
-    repository(stub, REPOSITORY.replace("s3.clara.svc:8333", "store.invalid:8333"))
+    repository(stub, REPOSITORY.replace("s3.clara.svc:8333", "store.svc.invalid:8334"))
     store = ClusterStore(api, Target(), lambda access: None)
-    with pytest.raises(Refused, match="port-forward"):
+    with pytest.raises(Refused, match="-n clara port-forward service/store 8333:8334"):
         store.list()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers, nobody else takes it
