@@ -64,9 +64,16 @@ class Connection(http.client.HTTPConnection):
         try:
             self.request(method, target, body, headers)
         except OSError:
+            self._last_words()
             self.close()
             return False
         return True
+
+    def _last_words(self) -> None:
+        """What TLS of the server said before it hung up, as for a missing client certificate. Raises ssl.SSLError."""
+        with contextlib.suppress(ConnectionError, TimeoutError, ssl.SSLEOFError):
+            if self.tls is not None and self.sock is not None:
+                self.sock.recv(1)
 
     def __del__(self) -> None:
         self.close()

@@ -39,7 +39,6 @@ class Command:
     folder: Path  # of the kubeconfig: where a command with a '/' begins
     hint: str = ""  # how to install it
     cluster: Mapping[str, Any] | None = None  # what is told about the cluster, when the program wants it
-    patience: float = PATIENCE
 
     @property
     def program(self) -> str:
@@ -106,9 +105,9 @@ def run(command: Command, where: str) -> bytes:
         raise Refused(f"{where} cannot be started: {error}; look at the file") from None
     with process:
         try:
-            written, said = process.communicate(timeout=command.patience)
+            written, said = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            raise Away(f"{where} did not end within {command.patience:g} s; try it by hand") from None
+            raise Away(f"{where} did not end within {PATIENCE:g} s; try it by hand") from None
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
