@@ -51,7 +51,7 @@ def _message(job: Job) -> str:
     if job.message or job.state.ended:
         return job.message
     waiting = (run for run in job.stages if run.state is StageState.PENDING and run.message)
-    return next((f"stage '{run.name}' waits: {run.message}" for run in waiting), "")
+    return next((f"stage '{run.name}': {run.message}" for run in waiting), "")
 
 
 @click.command()

@@ -113,8 +113,10 @@ def _listen(watch: Iterator[Job], news: Queue[Job | ClaraError | None]) -> None:
 
 def sentence(run: StageRun) -> str:
     """What is new about a stage; "" when there is nothing to say."""
-    if run.state is StageState.SKIPPED or (run.state is StageState.PENDING and not run.message):
+    if run.state is StageState.SKIPPED:
         return ""
+    if run.state is StageState.PENDING:
+        return f"{run.name}: {run.message}" if run.message else ""
     text = f"{run.name}: {WORDS[run.state]}"
     if run.state is StageState.RUNNING and run.attempt > 1:
         text += f" (attempt {run.attempt})"

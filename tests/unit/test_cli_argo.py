@@ -271,9 +271,9 @@ def test_jobs_say_what_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPat
     place.cluster = Cluster(hold=True)
     place.submit("--job", JOB)
     job = place.cluster.get(JOB)
-    waiting = job.with_stage(replace(job.stages[0], message="no node has a free GPU"))
+    waiting = job.with_stage(replace(job.stages[0], message="waits for a free GPU"))
     monkeypatch.setattr(place.cluster, "list", lambda: (waiting,))
-    assert "stage 'one' waits: no node has a free GPU" in place.clara("jobs", "--on", "argo").out
+    assert "stage 'one': waits for a free GPU" in place.clara("jobs", "--on", "argo").out
 
 
 def test_local_jobs_are_stopped_retried_fetched_and_deleted_too(place: Place) -> None:

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
+from clara_argo.errors import NotFound
 from clara_argo.model.job import Job, JobState, StageRun, StageState
 from clara_argo.runners import display
+from clara_argo.runners.fake import FakeRunner
 
 NOW = datetime(2026, 1, 31, 8, 0, 10, tzinfo=UTC)
 START = "2026-01-31T08:00:00.000Z"
@@ -44,7 +51,43 @@ def test_odd_progress_is_no_trouble() -> None:
 
 def test_sentences() -> None:
     assert display.sentence(StageRun(name="x")) == ""
+    assert display.sentence(StageRun(name="x", message="waits for a free GPU")) == "x: waits for a free GPU"
     running = StageRun(name="x", state=StageState.RUNNING, attempt=2, started=START)
     assert display.sentence(running) == "x: running (attempt 2)"
     failed = StageRun(name="x", state=StageState.FAILED, started=START, finished=START, message="why")
     assert display.sentence(failed) == "x: failed in 0.0 s: why"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Watched(FakeRunner):
+    """Shows these jobs, one after the other; `wrong` is raised at the end."""
+
+    def __init__(self, *jobs: Job, wrong: NotFound | None = None) -> None:
+        super().__init__()
+        self.jobs, self.wrong = jobs, wrong
+
+    def watch(self, job: str) -> Iterator[Job]:
+        yield from self.jobs
+        if self.wrong is not None:
+            raise self.wrong
+
+    def get(self, job: str) -> Job:
+        raise AssertionError("the runner is asked more often than it says something")
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_following_asks_the_runner_for_nothing_but_changes(stream: io.StringIO) -> None:
+    going = job(StageRun(name="ai", state=StageState.RUNNING, started=START))
+    ended = replace(going, state=JobState.FAILED).with_stage(replace(going.stages[0], state=StageState.FAILED))
+    assert display.follow(Watched(going, ended), going.id, stream) == ended
+    assert "failed" in stream.getvalue()
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_what_goes_wrong_while_following_is_raised(stream: io.StringIO) -> None:
+    with pytest.raises(NotFound, match="deleted"):
+        display.follow(Watched(job(), wrong=NotFound("deleted")), "0" * 32, stream)
