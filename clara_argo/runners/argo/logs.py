@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 
 from clara_argo.errors import NotFound, TryAgain
 from clara_argo.kubernetes.errors import NotStarted
@@ -37,25 +37,31 @@ class Logs:
         for current in rounds:
             for attempt in _of(current, stages):
                 if attempt.node.id not in done:
-                    yield from self._new(current, attempt, seen, follow)
-                    if attempt.node.over or not follow:
+                    there = yield from self._new(current, attempt, seen, follow)
+                    if there and attempt.node.over:
                         done.add(attempt.node.id)
             if current.ended:
                 return
 
-    def _new(self, workflow: Workflow, attempt: Attempt, seen: Counter[str], follow: bool) -> Iterator[LogLine]:
-        """Lines that were not given yet. A stream that breaks is taken up at the next look."""
+    def _new(
+        self, workflow: Workflow, attempt: Attempt, seen: Counter[str], follow: bool
+    ) -> Generator[LogLine, None, bool]:
+        """Lines that were not given yet; False when there was nothing to read, or a stream broke: look again."""
         before = seen[attempt.node.id]
         try:
-            for number, text in enumerate(self._texts(workflow, attempt, follow)):
+            texts = self._texts(workflow, attempt, follow)
+            for number, text in enumerate(texts or ()):
                 if number >= before:
                     seen[attempt.node.id] += 1
                     yield LogLine(attempt.stage, CONTROL.sub("", text))
         except TryAgain:
             if not follow:
                 raise
+            return False
+        return texts is not None
 
-    def _texts(self, workflow: Workflow, attempt: Attempt, follow: bool) -> Iterator[str]:
+    def _texts(self, workflow: Workflow, attempt: Attempt, follow: bool) -> Iterator[str] | None:
+        """None when neither the store nor a pod has them, or not yet."""
         if attempt.node.over and attempt.log_key:
             try:
                 text = self._store.read(attempt.log_key, LONGEST).decode("utf-8", "replace")
@@ -65,13 +71,14 @@ class Logs:
                 return iter(text.removesuffix("\n").split("\n") if text else ())
         return self.live(workflow, attempt, follow)
 
-    def live(self, workflow: Workflow, attempt: Attempt, follow: bool = False) -> Iterator[str]:
-        """From the pod, nothing when it is gone or has not begun."""
+    def live(self, workflow: Workflow, attempt: Attempt, follow: bool = False) -> Iterator[str] | None:
+        """From the pod; None when it is gone."""
         pod = self._cluster.pods(workflow).get(attempt.pod.id)
-        if pod is None:
-            return
+        return None if pod is None else self._of_pod(pod, attempt, follow and not attempt.node.over)
+
+    def _of_pod(self, pod: str, attempt: Attempt, follow: bool) -> Iterator[str]:
         try:
-            yield from own(self._cluster.api.log(pod, attempt.container, follow and not attempt.node.over))
+            yield from own(self._cluster.api.log(pod, attempt.container, follow))
         except (NotFound, NotStarted):
             return
 
@@ -90,6 +97,3 @@ def _of(workflow: Workflow, stages: tuple[str, ...]) -> Iterator[Attempt]:
     for one in attempts.of(workflow):
         if one.stage in stages:
             yield from one.attempts
-
-
-Live = Callable[[Workflow, Attempt], str]

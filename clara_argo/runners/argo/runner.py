@@ -160,7 +160,7 @@ class ArgoRunner:
         return status.job(workflow, self.target.name, self._reasons.said)
 
     def _last_lines(self, workflow: Workflow, attempt: Attempt) -> str:
-        return "\n".join(deque(self._logs.live(workflow, attempt), maxlen=20))
+        return "\n".join(deque(self._logs.live(workflow, attempt) or (), maxlen=20))
 
     # -- steering -------------------------------------------------------------------------------------------------
 
@@ -254,17 +254,18 @@ class ArgoRunner:
 
     def _wait_until_gone(self, workflow: Workflow) -> None:
         """Argo's clean-up must not meet a new job of the same name, and what it cannot do is done from here."""
-        deadline = time.monotonic() + LEAVES_WITHIN
+        deadline = time.monotonic() + 2 * LEAVES_WITHIN
         while True:
             try:
                 left = read(self._api.get(WORKFLOWS, workflow.name))
             except NotHere:
                 return
-            if time.monotonic() > deadline:
-                sweep.free(self._api, self._store, left)
-                deadline = float("inf") if names.FINALIZER in left.finalizers else deadline
             if not left.deleted:
                 return  # a new one of the same name
+            if time.monotonic() > deadline:
+                raise TryAgain(f"job {workflow.job}: its Workflow does not leave the cluster; delete it again")
+            if sweep.hangs(self._api, left, LEAVES_WITHIN):
+                sweep.free(self._api, self._store, left)
             time.sleep(LOOK)
 
     def _others(self) -> tuple[Workflow, ...]:

@@ -1,12 +1,14 @@
 """Workflows that cannot leave: Argo cleans up in a pod, and where that pod cannot start a deletion hangs for ever.
 
-After a time their finalizer is taken away, and their objects are removed from here.
+After a time their finalizer is taken away, and their objects are removed from here. A Workflow that left nothing to
+remove, such as one that was stopped before its first stage, hangs always: Argo 4.1 then makes no pod and waits for one.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from clara_argo.errors import ClaraError
 from clara_argo.kubernetes.client import Api
@@ -41,14 +43,19 @@ def stuck(api: Api, older_than: float = OLDER_THAN) -> tuple[str, ...]:
 
 def _hanging(api: Api, older_than: float) -> list[Workflow]:
     found = [read(made) for made in api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items]
-    return [one for one in found if names.FINALIZER in one.finalizers and _age(one) >= older_than]
+    return [one for one in found if hangs(api, one, older_than)]
+
+
+def hangs(api: Api, workflow: Workflow, older_than: float) -> bool:
+    """Was it deleted, and Argo will not clean up after it, or has not within so many seconds?"""
+    if names.FINALIZER not in workflow.finalizers or _age(workflow) < 0:
+        return False
+    return _age(workflow) >= older_than or (workflow.cleaning and not _collectors(api, workflow))
 
 
 def free(api: Api, store: JobStore, workflow: Workflow) -> None:
     """Objects first: without its finalizer nobody would come back for them. A result that is to be kept stays."""
-    LOG.warning(
-        "Workflow %s could not be cleaned up by Argo (%s); it is done from here", workflow.name, _why(api, workflow)
-    )
+    LOG.info("Workflow %s is not cleaned up by Argo (%s); it is done from here", workflow.name, _why(api, workflow))
     if JOB_ID.fullmatch(workflow.job):
         kept = set(names.result_keys(workflow.job, workflow.results).values())
         for key in store.list(f"{names.job_prefix(workflow.job)}/"):
@@ -72,8 +79,12 @@ def _age(workflow: Workflow) -> float:
 
 
 def _why(api: Api, workflow: Workflow) -> str:
-    pods = api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items
-    collectors = [pod for pod in pods if "-artgc-" in pod["metadata"]["name"]]
+    collectors = _collectors(api, workflow)
     if not collectors:
         return "it made no pod for it"
     return ", ".join(f"pod {pod['metadata']['name']}: {(pod.get('status') or {}).get('phase')}" for pod in collectors)
+
+
+def _collectors(api: Api, workflow: Workflow) -> list[dict[str, Any]]:
+    pods = api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items
+    return [pod for pod in pods if "-artgc-" in pod["metadata"]["name"]]

@@ -23,6 +23,7 @@ from clara_argo.runners.argo import names
 Object = Mapping[str, Any]
 
 MAIN = "main"
+ON_DELETION = "OnWorkflowDeletion"
 ENDED_PHASES = ("Succeeded", "Failed", "Error")
 OVER_PHASES = (*ENDED_PHASES, "Skipped", "Omitted")
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -96,6 +97,7 @@ class Workflow:
     entrypoint: str = MAIN
     limit: int = 0  # seconds the whole job may take
     results_seen: frozenset[str] = frozenset()  # ids of nodes whose results Argo has noted
+    cleaning: bool = False  # Argo has begun to remove the objects of a deleted Workflow, or found none
 
     @property
     def ended(self) -> bool:
@@ -147,6 +149,7 @@ def read(made: Object) -> Workflow:
         entrypoint=entrypoint,
         limit=_number(stored.get("activeDeadlineSeconds")),
         results_seen=frozenset(status.get("taskResultsCompletionStatus") or ()),
+        cleaning=bool(((status.get("artifactGCStatus") or {}).get("strategiesProcessed") or {}).get(ON_DELETION)),
     )
 
 

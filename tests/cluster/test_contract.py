@@ -1,0 +1,108 @@
+"""What every Runner promises, on a real Argo, with a pod a stage and with all stages in one pod."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cluster.conftest import Cluster
+from cluster.gate import Gate
+from cluster.mine import Mine
+from cluster.shells import COPY, Shells, payload
+from unit.runners.contract import JOB, RunnerContract, World, end, run
+
+from clara_argo.errors import NotFound
+from clara_argo.graph import Graph
+from clara_argo.model.job import JobState, Payload
+from clara_argo.runners import Runner
+from clara_argo.runners.targets import open_runner
+
+ASK = 'test "$(busybox wget -q -O - {url}/go)"; '
+FAILS = 'test "$(busybox wget -q -O - {url}/first/fails)" = no || {{ echo no luck >&2; exit 1; }}; '
+
+
+class ContractWorld:
+    def __init__(self, runner: Mine, shells: Shells, gate: Gate, given: Payload) -> None:
+        self.runner, self.payload = runner, given
+        self._shells, self._gate = shells, gate
+
+    def chain(self, *names: str) -> Graph:
+        graph = self._shells.chain(*(self._shells.stage(name, self._script(name)) for name in names))
+        return replace(graph, workflow=replace(graph.workflow, name="test"))
+
+    def _script(self, name: str) -> str:
+        script = ASK.format(url=self._gate.url)
+        return script + (FAILS.format(url=self._gate.url) if name == "fails" else "") + COPY
+
+    def release(self) -> None:
+        self._gate.open()
+
+    def clean(self) -> None:
+        for job in self.runner.jobs:
+            try:
+                self.runner.runner.stop(job)
+                self.runner.runner.delete(job)
+            except NotFound:
+                continue
+
+
+@contextmanager
+def _world(runner: Runner, cluster: Cluster, folder: Path, *, closed: bool) -> Iterator[ContractWorld]:
+    name = f"t-{secrets.token_hex(4)}"
+    with Gate(closed=closed) as gate:
+        given = payload(folder / "input", a=name)
+        world = ContractWorld(Mine(runner, name), Shells(cluster.shell, "test"), gate, given)
+        try:
+            yield world
+        finally:
+            gate.open()
+            world.clean()
+
+
+class TestArgo(RunnerContract):
+    """A pod a stage."""
+
+    settings = "{}"
+
+    @pytest.fixture
+    def runner(self, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        settings = tmp_path / "config/clara-argo/targets.yaml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(f"{self.settings}\n")
+        with open_runner("argo", apply=True) as found:
+            yield found
+
+    @pytest.fixture
+    def world(self, runner: Runner, cluster: Cluster, tmp_path: Path) -> Iterator[ContractWorld]:
+        with _world(runner, cluster, tmp_path, closed=False) as made:
+            yield made
+
+    @pytest.fixture
+    def held(self, runner: Runner, cluster: Cluster, tmp_path: Path) -> Iterator[ContractWorld]:
+        with _world(runner, cluster, tmp_path, closed=True) as made:
+            yield made
+
+
+class TestFused(TestArgo):
+    """All stages in one pod: it begins again as a whole."""
+
+    settings = "argo: {fused: true}"
+
+    def test_retry_runs_what_did_not_finish(self, world: World) -> None:
+        run(world, "first", "fails", "second")
+        world.runner.retry(JOB)
+        job = end(world)
+        assert (job.state, job.attempt, job.message) == (JobState.SUCCEEDED, 2, "")
+        assert [stage.attempt for stage in job.stages] == [2, 2, 1]
+
+    def test_retry_from_a_stage(self, world: World) -> None:
+        run(world, "first", "second")
+        world.runner.retry(JOB, "second")
+        job = end(world)
+        assert job.state is JobState.SUCCEEDED
+        assert [stage.attempt for stage in job.stages] == [2, 2]
