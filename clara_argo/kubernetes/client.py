@@ -112,7 +112,8 @@ class Api:
         """Lines of a container's log, to its end when `follow`. Raises NotHere, and NotStarted while it waits."""
         path = PODS.path(self.namespace, _named(pod), "log")
         query = {"container": container, **({"follow": "true"} if follow else {})}
-        stream = self._exchange.stream(self._request("GET", path, query), LOG_SILENCE + self.timeout)
+        silence = self.timeout + (LOG_SILENCE if follow else 0)
+        stream = self._exchange.stream(self._request("GET", path, query), silence)
         try:
             while True:
                 while follow and not stream.wait(LOG_SILENCE):

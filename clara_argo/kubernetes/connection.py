@@ -48,11 +48,6 @@ class Connection(http.client.HTTPConnection):
             plain.close()
             raise
 
-    @property
-    def fresh(self) -> bool:
-        """No request went over it yet."""
-        return self.sock is None
-
     def stale(self) -> bool:
         """Did the server close it, or say something unasked, while it lay idle?"""
         return self.sock is not None and bool(select.select([self.sock], [], [], 0)[0])

@@ -92,7 +92,7 @@ class State:
             asked = change.get("metadata", {}).get("resourceVersion")
             if asked is not None and asked != before["metadata"]["resourceVersion"]:
                 raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on "{key[2]}": modified', key[2])
-            after = merged(before, change)
+            after: Object = merged(before, change)
             if dry or after == before:
                 return after
             ended = "deletionTimestamp" in after["metadata"] and not after["metadata"].get("finalizers")

@@ -82,7 +82,7 @@ class Stub:
         self.bookmarks = 0
         self.accepted = 0  # connections
         self.port = 0
-        self._tls, self._server = tls, None
+        self._tls = tls
         self._stopping = threading.Event()
         self._streams: set[socket.socket] = set()
         self._server: _Server | None = None
@@ -196,9 +196,9 @@ class Stub:
 
     def up(self) -> None:
         self._stopping.clear()
-        self._server = _Server(self, self.port, self._tls)
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self._server = server = _Server(self, self.port, self._tls)
+        self.port = server.server_port
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     # For the handler
 
