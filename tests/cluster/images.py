@@ -74,17 +74,29 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _digest(one: images.Wanted) -> str:
-    """Of everything that an image is built from."""
+    """Of everything that goes into an image: its Dockerfile and what that copies."""
     found = hashlib.sha256(f"{BASE}\n{one.image}\n".encode())
     with images.context(one) as folder:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in sorted({folder / images.DOCKERFILE, *_copied(folder)}):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             found.update(f"{path.relative_to(folder)} {content}\n".encode())
     return found.hexdigest()
 
 
+def _copied(folder: Path) -> Iterator[Path]:
+    """The files that a Dockerfile takes from its folder."""
+    lines = map(str.split, (folder / images.DOCKERFILE).read_text().splitlines())
+    words = [word for line in lines if line[:1] == ["COPY"] and "--from" not in line[1] for word in line[1:-1]]
+    for path in (path for word in words for path in folder.glob(word)):
+        yield from (below for below in path.rglob("*") if below.is_file()) if path.is_dir() else [path]
+
+
 def _build(folder: Path, lacking: dict[images.Wanted, Path]) -> None:
-    """Images that are not up to date go first: they are hundreds of megabytes each."""
+    """Images that are not up to date go first, and what a build left that was killed: hundreds of megabytes each."""
+    mounts = Path("/proc/mounts").read_text()
+    for left in folder.glob(".build-*"):
+        if str(left) not in mounts:
+            shutil.rmtree(left, ignore_errors=True)
     for one in lacking:
         for old in folder.glob(f"{one.name}-*.tar"):
             old.unlink()
