@@ -1,5 +1,6 @@
 # make demo     the whole loop: a study leaves a PACS, becomes a segmentation, comes back
 # make test     every test that this machine can run
+# make test-cluster  the tests on a real Argo, where there is one (tests/cluster/conftest.py says which)
 # make check    lint, types, layers, docs
 # make bench    speeds, as ratios to peers measured in the same run
 # make setup    what all of them do first: .venv with everything a checkout needs
@@ -10,7 +11,7 @@ READY := .venv/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format bench build clean
+.PHONY: help setup demo test test-long test-cluster check format bench build clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,10 +31,13 @@ demo: $(READY)
 	@$(BIN)/clara demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/cluster
 
 test-long: $(READY)
-	CLARA_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	CLARA_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/cluster
+
+test-cluster: $(READY)
+	$(BIN)/python -m pytest tests/cluster
 
 check: $(READY)
 	$(BIN)/ruff check .

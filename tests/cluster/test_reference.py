@@ -1,0 +1,51 @@
+"""The reference workflow with the real images of its stages: on the cluster it gives what it gives on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cluster import images
+from cluster.conftest import Cluster
+
+from clara_argo.artifacts import tree
+from clara_argo.cli import main
+from clara_argo.demo import studies
+
+WORKFLOW = images.ROOT / "templates/workflows/ct-organs.yaml"
+
+
+@pytest.fixture(scope="module")
+def registry(_cluster: Cluster) -> str:
+    """What goes before the names of the stages' images; on our own node they are built and loaded."""
+    if given := os.environ.get("CLARA_TEST_REGISTRY"):
+        return given
+    if _cluster.node is None:
+        pytest.skip("CLARA_TEST_REGISTRY does not say where the cluster finds the images of the stages")
+    if lacking := images.missing():
+        pytest.skip(f"no images of the stages: {lacking}")
+    for archive in images.archives(*images.STAGES).values():
+        _cluster.node.load(archive)
+    return images.REGISTRY
+
+
+def test_the_same_bytes_on_the_cluster_as_one_pod_and_here(
+    cluster: Cluster, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "config/clara-argo/targets.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"argo: {{registry: {registry}}}\none-pod: {{registry: {registry}, fused: true}}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    study = tmp_path / "study"
+    studies.made_up(study)
+    digests = {}
+    for target in ("local", "argo", "one-pod"):
+        output = tmp_path / target
+        words = ["run", str(WORKFLOW), "--on", target, "--input", str(study), "--output", str(output)]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+        digests[target] = tree.digest(output)
+    assert list((tmp_path / "local").glob("*.dcm"))
+    assert len(set(digests.values())) == 1, digests
