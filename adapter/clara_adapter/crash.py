@@ -29,6 +29,7 @@ POINTS = (
     "job-ended",  # the runner says succeeded, nothing of it is here
     "result-copied",  # the result is here, nothing is written about it
     "deliveries-written",
+    "collected",  # the runner has dropped its copy of the result, nothing is written about it
     "before-send",  # the delivery says sending, no connection is open
     "instance-answered",  # the destination has answered, our row does not say so
     "between-instances",  # the answer is written, the next instance is not sent

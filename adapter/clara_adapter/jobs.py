@@ -1,51 +1,40 @@
-"""From a quiet study to deliveries: seals payloads, gives jobs to the runner, follows them, takes their results.
+"""From a sealed payload to deliveries: gives jobs to the runner, follows them, takes their results.
 
-One thread, one step after the other; each step asks the database what is unfinished, so a restart is a normal start.
-Talks to the runner only through its protocol. Knows no DICOM network.
+One thread, one job after the other; each step asks the database what is unfinished, so a restart is a normal start:
+every unfinished job is submitted again, and a runner that has it goes on. Talks to the runner only through its
+protocol. A trouble that time or a person mends (an engine or a store that is away, wrong credentials, a template that
+is not there) makes a job wait; it never ends it.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
 
-from clara_adapter import checks
 from clara_adapter.crash import here
-from clara_adapter.inbox import Inbox
-from clara_adapter.spool import Spool, flush_folder
-from clara_adapter.store import CRASHES_HELD, Job, NewJob, Payload, Store
-from clara_argo.errors import ClaraError, Held, NotFound, TryAgain
+from clara_adapter.pauses import Pauses
+from clara_adapter.results import Results
+from clara_adapter.sealing import job_id
+from clara_adapter.spool import Spool
+from clara_adapter.store import CRASHES_HELD, Job, NewJob, Store
+from clara_argo.errors import Away, ClaraError, Held, JobFailed, NotFound, NotInstalled, Refused, TryAgain
 from clara_argo.graph import Graph
 from clara_argo.model import job as model
 from clara_argo.model.job import JobState
 from clara_argo.model.route import Configuration
+from clara_argo.model.target import LOCAL
 from clara_argo.runners import Runner
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = uuid.UUID("0f3ac8d2-5a55-5d4e-9d51-5b8d0c0c7a31")
-POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks at a job
+POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks at all jobs
+SHARE, POLL_SLOWEST = 9, 10.0  # looking takes a tenth of the time: the more jobs, or the slower the engine, the rarer
 LOOK = 5.0  # seconds between two looks at what `clara adapter retry` may have changed
 OUR_ERRORS = 5  # of one job in a row, then it is stopped
-PAUSE_FIRST, PAUSE_MOST = 1.0, 60.0  # after a temporary trouble with one job
-
-
-def job_id(payload: str, workflow_digest: str) -> str:
-    """The same payload and workflow have the same job, whatever happens in between."""
-    return uuid.uuid5(NAMESPACE, f"{payload}/{workflow_digest}").hex
-
-
-@dataclass(slots=True)
-class Pause:
-    until: float
-    seconds: float
 
 
 class Jobs:
@@ -55,89 +44,92 @@ class Jobs:
         self,
         configuration: Configuration,
         graphs: Mapping[str, Graph],
-        inbox: Inbox,
         spool: Spool,
         store: Store,
         runner: Runner,
         delivered: Callable[[], None] = lambda: None,
     ) -> None:
-        self._routes = {route.name: route for route in configuration.routes}
-        self._graphs, self._inbox, self._spool, self._store = graphs, inbox, spool, store
+        self._graphs, self._spool, self._store = graphs, spool, store
         self._runner, self._delivered = runner, delivered
+        self._results = Results(configuration, spool, store, runner)
         self._with_runner: set[str] = set()  # submitted by this process
-        self._pauses: dict[str, Pause] = {}
+        self._lost: set[str] = set()  # the runner had them and has not any more; submitted again
+        self._pauses = Pauses()
         self._our_errors: Counter[str] = Counter()
+        self._last = ""  # the job that found the engine away
+        self._looking = 0.0  # seconds that the looks of this step took
         self._stopping = threading.Event()
+        self.changed = threading.Event()  # set when there are new jobs
 
     def run(self) -> None:
         wait = POLL_FIRST
         while not self._stopping.is_set():
-            self._inbox.changed.clear()
+            self.changed.clear()
             if self.step():
                 wait = POLL_FIRST
-            following = self._inbox.next_due()
-            limits = [wait if self._store.unfinished_jobs() else None, following if following != 0 else wait, LOOK]
-            if not self._inbox.changed.wait(min(limit for limit in limits if limit is not None)):
+            pause = max(wait, min(SHARE * self._looking, POLL_SLOWEST)) if self._store.unfinished_jobs() else LOOK
+            if not self.changed.wait(pause):
                 self._delivered()  # somebody may have asked for a delivery again
             wait = min(wait * 1.5, POLL_MOST)
 
     def stop(self) -> None:
         self._stopping.set()
-        self._inbox.changed.set()
+        self.changed.set()
 
     def step(self) -> bool:
-        """Whether anything moved."""
-        moved = False
-        for payload in self._inbox.due():
-            if self._may_try(payload.id):
-                self._seal(payload)
-                moved = True
-        for job in self._store.unfinished_jobs():
+        """Whether anything moved. Ends early when the engine is away: the next job would only find out the same."""
+        moved, self._looking = False, 0.0
+        if self._pauses.engine_away:
+            return False
+        for job in self._in_turn(self._store.unfinished_jobs()):
             if self._stopping.is_set():
                 return moved
-            if self._may_try(job.id):
+            if not self._pauses.may_try(job.id):
+                continue
+            try:
                 moved |= self._guarded(job)
+            except Away as error:
+                self._engine_is_away(job, error)
+                return moved
+            self._pauses.engine_answers()
+        self._tidy()
         return moved
 
-    # -- payloads -----------------------------------------------------------------------------------------------
-
-    def _seal(self, payload: Payload) -> None:
-        jobs: dict[str, NewJob] = {}
-        for name in self._routes[payload.route].workflows:
-            digest = self._graphs[name].digest
-            key = job_id(payload.id, digest)
-            jobs.setdefault(key, NewJob(key, name, digest))
+    def _tidy(self) -> None:
         try:
-            sealed = self._inbox.seal(payload, list(jobs.values()))
-        except (OSError, TryAgain) as error:  # a full disk; other studies and jobs go on
-            self._pause(payload.id, error)
-            return
-        except Exception as error:  # noqa: BLE001  our bug with one study must not be the end of the others
-            log.exception("payload %s cannot be sealed by an error of ours; please report it", payload.id)
-            self._pause(payload.id, error)
-            return
-        self._pauses.pop(payload.id, None)
-        if sealed:
-            log.info("payload %s is complete; jobs: %s", payload.id, ", ".join(jobs) or "none")
+            if self._results.tidy():
+                self._pauses.engine_answers()
+        except Away as error:
+            self._pauses.engine_is_away(error)
 
-    # -- jobs ---------------------------------------------------------------------------------------------------
+    def _in_turn(self, jobs: list[Job]) -> list[Job]:
+        """Oldest first; but the one that found the engine away comes last, so that its trouble is not everybody's."""
+        ids = [job.id for job in jobs]
+        following = ids.index(self._last) + 1 if self._last in ids else 0
+        return jobs[following:] + jobs[:following]
+
+    def _engine_is_away(self, job: Job, error: Away) -> None:
+        self._last = job.id
+        self._pauses.engine_is_away(error)
+        self._say(job, error)
+        with suppress(TryAgain):
+            self._store.note_submitting(str(error))  # none of them was in work
 
     def _guarded(self, job: Job) -> bool:
-        """One job's trouble is not another's."""
+        """One job's trouble is not another's. Raises Away."""
         try:
             moved = self._advance(job)
-        except (TryAgain, Held) as error:
-            self._pause(job.id, error)
+        except Away:
+            raise
+        except (TryAgain, Held, Refused, NotInstalled, OSError) as error:
+            self._pauses.pause(job.id, error)
+            self._say(job, error)
             return False
         except ClaraError as error:
             self._end(job, "failed", str(error))
             return True
-        except OSError as error:
-            self._pause(job.id, error)
-            return False
         except Exception as error:  # noqa: BLE001  our bug with one job must not be the end of the others
             return self._our_error(job, error)
-        self._pauses.pop(job.id, None)
         self._our_errors.pop(job.id, None)
         return moved
 
@@ -146,7 +138,7 @@ class Jobs:
         self._our_errors[job.id] += 1
         log.error("job %s meets an error of ours, please report it: %s", job.id, type(error).__name__, exc_info=error)
         if self._our_errors[job.id] < OUR_ERRORS:
-            self._pause(job.id, RuntimeError(f"{type(error).__name__}, an error of ours"))
+            self._pauses.pause(job.id, f"{type(error).__name__}, an error of ours")
             return False
         self._end(job, "stopped", f"held: {type(error).__name__}, an error of ours; the log has its trace")
         return True
@@ -159,8 +151,15 @@ class Jobs:
         if graph is None:
             return True
         if job.id not in self._with_runner:
-            return self._submit(job, graph)
-        return self._follow(job, self._runner.get(job.id))
+            self._submit(job, graph)
+            self._pauses.end(job.id)
+            return True
+        try:
+            moved = self._follow(job, self._look(job))
+        except NotFound as error:
+            return self._is_lost(job, error)
+        self._pauses.end(job.id)
+        return moved
 
     def _graph_of(self, job: Job) -> Graph | None:
         """The job's workflow; None when it is not that workflow any more, and the job has been ended for it."""
@@ -176,39 +175,85 @@ class Jobs:
             return graph
         return None
 
-    def _submit(self, job: Job, graph: Graph) -> bool:
+    # -- submitting -------------------------------------------------------------------------------------------------
+
+    def _submit(self, job: Job, graph: Graph) -> None:
+        self._note(job, "")  # it waits no longer: should this process die now, it is a suspect
         here("before-submit")
         payload = model.Payload(id=job.payload, folder=self._spool.input(job.payload))
         before = self._runner.submit(graph, job.id, payload)
-        if before.state == JobState.FAILED and job.state == JobState.SUBMITTING:  # somebody asks for it again
-            self._runner.retry(job.id)
+        if job.state == JobState.SUBMITTING and before.state.ended:
+            self._asked_again(job, graph, payload, before.state)
         here("submitted")
         self._with_runner.add(job.id)
         if job.state == JobState.SUBMITTING:
             self._store.move_job(job.id, "submitted")
             log.info("job %s submitted: workflow %s", job.id, job.workflow)
         here("after-submit")
+
+    def _asked_again(self, job: Job, graph: Graph, payload: model.Payload, before: JobState) -> None:
+        """The job had ended at the runner before we wrote that it was there: mostly because somebody wants it again."""
+        if before is not JobState.SUCCEEDED:
+            self._runner.resume(graph, job.id, payload)
+            return
+        try:
+            self._results.take(job)
+        except JobFailed as error:  # it was done, and what it made is gone: only a job from the start makes it again
+            log.warning("job %s runs again from its first stage: %s", job.id, error)
+            self._runner.delete(job.id)
+            self._runner.submit(graph, job.id, payload)
+
+    def _is_lost(self, job: Job, error: NotFound) -> bool:
+        """The runner had the job, and it is gone: deleted by hand, or by a cluster that keeps ended jobs only so long.
+
+        It is submitted again, once: nobody asked for the study to be forgotten, and who wants to end a job stops it.
+        A second time is no accident.
+        """
+        if job.id in self._lost:
+            self._end(job, "failed", f"{error}; it had been submitted again once before")
+            return True
+        self._lost.add(job.id)
+        self._with_runner.discard(job.id)
+        self._pauses.pause(job.id, f"{error}; it is submitted again, once")
+        self._say(job, f"{error}; it is submitted again, once")
         return True
+
+    # -- following --------------------------------------------------------------------------------------------------
+
+    def _look(self, job: Job) -> model.Job:
+        begun = time.monotonic()
+        seen = self._runner.get(job.id)
+        self._looking += time.monotonic() - begun
+        return seen
 
     def _follow(self, job: Job, seen: model.Job) -> bool:
         if seen.state == JobState.SUCCEEDED:
-            self._works(job)  # a result can kill us as a stage can
-            self._collect(job)
+            if job.state == JobState.PENDING:
+                self._store.move_job(job.id, "started")
+            self._note(job, "")  # a result can kill us as a stage can
+            self._results.collect(job)
+            self._forget(job.id)
+            self._delivered()
             return True
         if seen.state in (JobState.FAILED, JobState.STOPPED):
             self._end(job, str(seen.state), seen.message, log_it=False)
             return True
         # A runner says running also of a job whose stages wait for a place.
-        if any(stage.state == model.StageState.RUNNING for stage in seen.stages):
-            return self._works(job)
+        if job.state == JobState.PENDING and any(run.state == model.StageState.RUNNING for run in seen.stages):
+            self._store.move_job(job.id, "started", _waits_for(seen))
+            return True
+        self._note(job, _waits_for(seen))
         return False
 
-    def _works(self, job: Job) -> bool:
-        """Write down that the job is in work: should this process die now, it is a suspect. Whether that was new."""
-        if job.state != JobState.PENDING:
-            return False
-        self._store.move_job(job.id, "started")
-        return True
+    def _note(self, job: Job, message: str) -> None:
+        """What an unfinished job waits for, in the state; "" when it is in work here."""
+        if job.message != message:
+            self._store.note_job(job.id, message)
+
+    def _say(self, job: Job, trouble: object) -> None:
+        """The same after an error: whatever the row says by now; no second error when it cannot be written."""
+        with suppress(TryAgain):
+            self._store.note_job(job.id, str(trouble))
 
     def _end(self, job: Job, event: str, message: str, *, log_it: bool = True) -> None:
         """`message` goes into the state; into the log only when it is ours: a stage may name a patient."""
@@ -228,52 +273,13 @@ class Jobs:
 
     def _forget(self, job: str) -> None:
         self._with_runner.discard(job)
-        self._pauses.pop(job, None)
+        self._lost.discard(job)
+        self._pauses.end(job)
         self._our_errors.pop(job, None)
 
-    # -- results ------------------------------------------------------------------------------------------------
 
-    def _collect(self, job: Job) -> None:
-        """Take the result, judge it, write its deliveries."""
-        here("job-ended")
-        folder = self._take_result(job)
-        here("result-copied")
-        payload = self._store.payload(job.payload)
-        route = self._routes.get(payload.route)
-        destinations = route.destinations if route else ()
-        try:
-            results, held = checks.check(folder, payload, self._store.instances(payload)), ""
-        except checks.MustNotLeave as error:
-            results, held = [], str(error)
-            log.error("job %s: its result is held and will not be sent: a file %s", job.id, error.why)
-        note = held or ("" if route else f"route {payload.route!r} is no longer in the configuration; nothing is sent")
-        self._store.finish_job(job, results, destinations, held=held, note=note)
-        here("deliveries-written")
-        self._forget(job.id)
-        log.info("job %s succeeded: %d instances for %d destinations", job.id, len(results), len(destinations))
-        self._delivered()
-
-    def _take_result(self, job: Job) -> Path:
-        """The runner puts the whole folder there, or nothing; one that is there from before a crash is whole."""
-        folder = self._spool.result(job.id)
-        if not folder.is_dir():
-            try:
-                self._runner.result(job.id, folder)
-            except OSError as error:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise TryAgain(f"the result cannot be copied: {error.strerror}; check the spool's disk") from error
-            flush_folder(folder.parent)
-        return folder
-
-    # -- pauses -------------------------------------------------------------------------------------------------
-
-    def _may_try(self, what: str) -> bool:
-        """`what` is the id of a job or payload."""
-        pause = self._pauses.get(what)
-        return pause is None or pause.until <= time.monotonic()
-
-    def _pause(self, what: str, error: Exception) -> None:
-        old = self._pauses.get(what)
-        seconds = min(old.seconds * 2, PAUSE_MOST) if old else PAUSE_FIRST
-        self._pauses[what] = Pause(time.monotonic() + seconds, seconds)
-        log.warning("%s has to wait %g s: %s", what, seconds, error)
+def _waits_for(seen: model.Job) -> str:
+    """Why nothing happens here. A stage that runs on another machine cannot be what kills this process."""
+    if seen.message or seen.target == LOCAL:
+        return seen.message
+    return f"on {seen.target}"

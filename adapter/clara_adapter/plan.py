@@ -1,6 +1,6 @@
 """A configuration file with everything it names: what `clara adapter serve` starts and `clara adapter check` shows.
 
-Knows how to find workflows in the project of the file. Starts nothing; `echo` asks the destinations.
+Knows how to find workflows in the project of the file. Starts nothing; `echo` asks the destinations, `ask` the cluster.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from clara_argo.errors import ClaraError, DefinitionError, Finding, Level, NotFo
 from clara_argo.formats import adapter as reader
 from clara_argo.graph import Graph
 from clara_argo.model.route import Configuration, Destination, Route
+from clara_argo.model.target import LOCAL
+from clara_argo.runners import ready, targets
 
 ANSWERS = "answers a C-ECHO"
+READY = "ready"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +40,15 @@ class Plan:
         if self.failed:
             raise DefinitionError(finding for finding in self.findings if finding.level is Level.ERROR)
 
-    def lines(self, answers: Mapping[str, str]) -> list[str]:
+    def lines(self, answers: Mapping[str, str], cluster: Mapping[str, str]) -> list[str]:
         """For people: the node, then each route with its senders, workflows and destinations."""
         if self.configuration is None:
             return []
         node = self.configuration
         lines = [f"{node.ae_title} listens on {node.host}:{node.port}; spool {node.spool}; runner {node.runner}"]
+        lines += [f"  {what}: {answer}" for what, answer in cluster.items()]
+        if node.runner != LOCAL and not cluster:
+            lines.append(f"  target {node.runner} was not asked what it lacks; --echo does")
         for route in node.routes:
             lines.append(f"route {route.name}: called {route.called}")
             lines += [f"  from  {text}" for text in self._senders(route) or ["nobody"]]
@@ -52,7 +58,7 @@ class Plan:
             lines.append(f"  after {settle.quiet:g} s without a new image, at most {settle.max:g} s after the first")
         return lines
 
-    def to_json(self, answers: Mapping[str, str]) -> dict[str, Any]:
+    def to_json(self, answers: Mapping[str, str], cluster: Mapping[str, str]) -> dict[str, Any]:
         node = self.configuration
         return {
             "schema": 1,
@@ -66,7 +72,7 @@ class Plan:
                 }
                 for finding in self.findings
             ],
-            "node": node and {"aeTitle": node.ae_title, "host": node.host, "port": node.port, "spool": node.spool},
+            "node": node and _node(node),
             "routes": [
                 {
                     "name": route.name,
@@ -78,6 +84,7 @@ class Plan:
                 for route in (node.routes if node else ())
             ],
             "echo": dict(answers),
+            "cluster": dict(cluster),
         }
 
     def _senders(self, route: Route) -> list[str]:
@@ -99,6 +106,11 @@ class Plan:
         return f"{name}: {' -> '.join(_stages(graph))}" if graph else name
 
 
+def _node(node: Configuration) -> dict[str, Any]:
+    where = {"host": node.host, "port": node.port, "spool": node.spool, "runner": node.runner}
+    return {"aeTitle": node.ae_title, **where}
+
+
 def _receiver(to: Destination, answer: str) -> str:
     return f"{to.name} ({to.ae_title} at {to.host}:{to.port})" + (f": {answer}" if answer else "")
 
@@ -115,7 +127,7 @@ def read(file: Path, *, strict: bool = False) -> Plan:
         return Plan(file=file, configuration=None, graphs={}, findings=error.findings)
     root = project.find_root(file)
     graphs: dict[str, Graph] = {}
-    found = list(findings)
+    found = [*findings, *_target(file, configuration.runner)]
     for route in configuration.routes:
         for name in route.workflows:
             if name in graphs:
@@ -126,7 +138,8 @@ def read(file: Path, *, strict: bool = False) -> Plan:
             except DefinitionError as error:
                 found += error.findings
             except ClaraError as error:
-                found.append(_not_found(file, route, name, error))
+                code = "unknown-workflow" if isinstance(error, NotFound) else "workflow"
+                found.append(_finding(file, name, code, f"route {route.name!r}: {error}"))
     if strict:
         found = strictly(found)
     spool = str((file.parent / configuration.spool).absolute())
@@ -138,16 +151,30 @@ def strictly(findings: Iterable[Finding]) -> list[Finding]:
     return [replace(one, level=Level.ERROR) if one.level is Level.WARNING else one for one in findings]
 
 
-def _not_found(file: Path, route: Route, name: str, error: ClaraError) -> Finding:
-    code = "unknown-workflow" if isinstance(error, NotFound) else "workflow"
-    return Finding(
-        level=Level.ERROR,
-        code=code,
-        message=f"route {route.name!r}: {error}",
-        source=str(file),
-        line=getattr(name, "line", 0),
-        column=getattr(name, "column", 0),
-    )
+def _target(file: Path, name: str) -> Iterable[Finding]:
+    """What is wrong with the target that runs the jobs, in the user's settings."""
+    if name == LOCAL:
+        return ()
+    try:
+        targets.find(name)
+    except DefinitionError as error:
+        return error.findings
+    except ClaraError as error:
+        code = "unknown-target" if isinstance(error, NotFound) else "target"
+        return (_finding(file, name, code, f"'runner': {error}"),)
+    return ()
+
+
+def _finding(file: Path, at: str, code: str, message: str) -> Finding:
+    line, column = getattr(at, "line", 0), getattr(at, "column", 0)
+    return Finding(level=Level.ERROR, code=code, message=message, source=str(file), line=line, column=column)
+
+
+def ask(plan: Plan) -> dict[str, str]:
+    """What the target that runs the jobs says of each workflow and of its store: READY, or what is missing."""
+    if plan.configuration is None:
+        return {}
+    return {what: trouble or READY for what, trouble in ready.ask(plan.configuration.runner, plan.graphs)}
 
 
 def echo(plan: Plan) -> dict[str, str]:

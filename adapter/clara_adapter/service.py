@@ -27,6 +27,7 @@ from clara_adapter.peer import Peer
 from clara_adapter.routing import Routing
 from clara_adapter.scp import Scp
 from clara_adapter.scu import Deadlines, Scu
+from clara_adapter.sealing import Sealing
 from clara_adapter.spool import Spool
 from clara_adapter.store import Store
 from clara_argo.errors import ClaraError, TryAgain, UsageError
@@ -71,6 +72,7 @@ class Adapter:
         self._threads: list[threading.Thread] = []
         self._store: Store | None = None
         self._scp: Scp | None = None
+        self._sealing: Sealing | None = None
         self._jobs: Jobs | None = None
         self._deliveries: list[Deliveries] = []
         self._stopping = threading.Event()
@@ -111,7 +113,8 @@ class Adapter:
         inbox = Inbox(self.configuration, routing, self.spool, store)
         inbox.resume()
         self._deliveries = [self._sender(name) for name in range(len(self.configuration.destinations))]
-        self._jobs = Jobs(self.configuration, self._graphs, inbox, self.spool, store, self._runner, self.wake)
+        jobs = self._jobs = Jobs(self.configuration, self._graphs, self.spool, store, self._runner, self.wake)
+        self._sealing = Sealing(self.configuration, self._graphs, inbox, jobs.changed.set)
         self._scp = Scp(
             host=self.configuration.host,
             port=self.configuration.port,
@@ -122,7 +125,8 @@ class Adapter:
             limits=self._options.limits,
         )
         self._scp.start()
-        self._begin("clara-jobs", self._jobs.run)
+        self._begin("clara-sealing", self._sealing.run)
+        self._begin("clara-jobs", jobs.run)
         for number, sender in enumerate(self._deliveries):
             self._begin(f"clara-delivery-{number}", sender.run)
 
@@ -142,6 +146,8 @@ class Adapter:
         self._stopping.set()
         if self._scp is not None:
             self._scp.stop(STOP_SECONDS)
+        if self._sealing is not None:
+            self._sealing.stop()
         if self._jobs is not None:
             self._jobs.stop()
         for sender in self._deliveries:
@@ -154,7 +160,8 @@ class Adapter:
             self._forgive()
             self._store.close()
         self.spool.release()
-        self._scp, self._jobs, self._store, self._deliveries, self._threads = None, None, None, [], []
+        self._scp, self._sealing, self._jobs, self._store = None, None, None, None
+        self._deliveries, self._threads = [], []
 
     def _forgive(self) -> None:
         assert self._store is not None

@@ -25,6 +25,7 @@ from clara_adapter.states import DELIVERY, JOB, PAYLOAD, DeliveryState, PayloadS
 from clara_argo.model.job import JobState
 
 CRASHES_HELD = 3
+COLLECTED = "collected"
 YES: sql.ColumnElement[int] = sql.literal_column("1", sql.Integer)
 ROWID: sql.ColumnElement[int] = sql.literal_column("rowid", sql.Integer)  # the order in which rows were written
 
@@ -228,6 +229,19 @@ class Store:
         with self._db.change() as change:
             self._move(change, schema.job, JOB, key, event, message)
 
+    def note_job(self, key: str, message: str) -> None:
+        """What an unfinished job waits for; "" when it is in work."""
+        self._note(schema.job.c.id == key, message)
+
+    def note_submitting(self, message: str) -> None:
+        """What all those wait for that nobody has handed to the runner yet, and that wait for nothing else."""
+        self._note(sql.and_(schema.job.c.state == JobState.SUBMITTING, schema.job.c.message == ""), message)
+
+    def _note(self, where: sql.ColumnElement[bool], message: str) -> None:
+        unfinished = schema.job.c.state.in_(JOB.unfinished)
+        with self._db.change() as change:
+            change.execute(schema.job.update().where(where, unfinished).values(message=storable(message)))
+
     def replace_job(self, job: Job, new: NewJob, why: str) -> None:
         """The workflow is another one than when the payload was sealed: stop the job, begin with the new one."""
         with self._db.change() as change:
@@ -248,6 +262,17 @@ class Store:
                 row = {"job": job.id, "destination": name, "state": state, "message": held, "created": time.time()}
                 key = change.execute(schema.delivery.insert().values(**row)).lastrowid
                 record(change, "delivery", str(key), "result", "", state, held)
+
+    def uncollected(self) -> list[str]:
+        """Succeeded jobs of which it is not written that the runner has dropped its copy of the result."""
+        job, event = schema.job, schema.event
+        done = sql.select(event.c.subject).where(event.c.kind == JOB.name, event.c.what == COLLECTED)
+        wanted = sql.select(job.c.id).where(job.c.state == JobState.SUCCEEDED, job.c.id.not_in(done))
+        return [str(row[0]) for row in self._db.rows(wanted.order_by(ROWID))]
+
+    def note_collected(self, key: str) -> None:
+        with self._db.change() as change:
+            record(change, JOB.name, key, COLLECTED, JobState.SUCCEEDED, JobState.SUCCEEDED)
 
     # -- deliveries ---------------------------------------------------------------------------------------------
 
@@ -328,15 +353,16 @@ class Store:
     def count_crashes(self) -> None:
         """At start: what was in work when the process died, unless `forgive_crashes` was called.
 
-        In work are jobs whose stages ran, the one job that was being handed to the runner, and deliveries on their
-        way; what only waited is not to blame. Jobs that ran wait again.
+        In work are jobs whose stages ran here, the one job that was being handed to the runner, and deliveries on
+        their way; what only waited, or ran elsewhere, has a message and is not to blame. Jobs that ran wait again.
         """
         job, delivery = schema.job, schema.delivery
-        first = sql.select(job.c.id).where(job.c.state == JobState.SUBMITTING).order_by(ROWID).limit(1)
+        handed = (job.c.state == JobState.SUBMITTING, job.c.message == "")
+        first = sql.select(job.c.id).where(*handed).order_by(ROWID).limit(1)
         with self._db.change() as change:
             submitted = change.execute(first).scalar()
             for table, mine in (
-                (job, sql.or_(job.c.state == JobState.RUNNING, job.c.id == submitted)),
+                (job, sql.or_(sql.and_(job.c.state == JobState.RUNNING, job.c.message == ""), job.c.id == submitted)),
                 (delivery, delivery.c.state == DeliveryState.SENDING),
             ):
                 change.execute(table.update().where(mine).values(crashes=table.c.crashes + 1))

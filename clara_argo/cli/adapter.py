@@ -53,14 +53,15 @@ def serve(file: Path, port: int | None) -> None:
 
 @adapter.command()
 @CONFIG
-@click.option("--echo", is_flag=True, help="Ask each destination with a C-ECHO.")
+@click.option("--echo", is_flag=True, help="Ask each destination with a C-ECHO, and a cluster what it lacks.")
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
 @click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", help="Format of the result.")
 def check(file: Path, echo: bool, strict: bool, form: str) -> None:
     """Say everything that is wrong, and who may send what to whom.
 
     Looks at the spool and the address on this machine and as this user, and leaves nothing behind. Exit code 2
-    when the adapter would not start, 75 when a destination does not answer its C-ECHO.
+    when the adapter would not start, 75 when a destination does not answer its C-ECHO, or a cluster lacks something:
+    receiving would work, and what was asked for would wait.
 
     \b
     Examples:
@@ -72,21 +73,24 @@ def check(file: Path, echo: bool, strict: bool, form: str) -> None:
 
     planned = machine.examine(plan.read(file, strict=strict), strict=strict)
     answers = plan.echo(planned) if echo else {}
-    click.echo(_json(planned, answers) if form == "json" else _text(planned, answers))
+    cluster = plan.ask(planned) if echo else {}
+    click.echo(_json(planned, answers, cluster) if form == "json" else _text(planned, answers, cluster))
     if planned.failed:
         click.get_current_context().exit(DefinitionError.exit_code)  # every finding is printed already
     if silent := [name for name, answer in answers.items() if answer != plan.ANSWERS]:
         raise TryAgain(f"no good answer from {', '.join(silent)}; is it running, and does it know our AE title?")
+    if lacking := [what for what, answer in cluster.items() if answer != plan.READY]:
+        raise TryAgain(f"not ready on the cluster: {', '.join(lacking)}; jobs wait for it")
 
 
-def _text(planned: Plan, answers: dict[str, str]) -> str:
-    return "\n".join([*map(str, planned.findings), *planned.lines(answers)])
+def _text(planned: Plan, answers: dict[str, str], cluster: dict[str, str]) -> str:
+    return "\n".join([*map(str, planned.findings), *planned.lines(answers, cluster)])
 
 
-def _json(planned: Plan, answers: dict[str, str]) -> str:
+def _json(planned: Plan, answers: dict[str, str], cluster: dict[str, str]) -> str:
     import json
 
-    return json.dumps(planned.to_json(answers), indent=1)
+    return json.dumps(planned.to_json(answers, cluster), indent=1)
 
 
 @adapter.command()

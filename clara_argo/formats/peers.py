@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from clara_argo.formats.fields import Fields, empty, short
 from clara_argo.model.route import Configuration, Destination, Source
+from clara_argo.model.target import LOCAL
 from clara_argo.source import Findings, Map, Node, Text
 
-RUNNERS = ("local",)
+TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # between the dots of a host name
 _ADDRESS = re.compile(r"[0-9.]*|.*:.*")  # meant as an address: a name has a letter and no colon
 ANY = ("0.0.0.0", "::")  # every address of a machine
@@ -124,11 +125,13 @@ def spool_of(fields: Fields, default: str = "") -> str:
 
 
 def runner_of(fields: Fields) -> str:
-    """What runs the workflows: one of RUNNERS."""
-    text = fields.text("runner", RUNNERS[0])
-    if text not in RUNNERS:
-        fields.wrong("runner", f"is {short(text)}, which is not there yet", f"write runner: {RUNNERS[0]}")
-    return str(text)
+    """Where jobs run: this machine or a target, by its name, with its place. Which targets there are, settings say."""
+    text = fields.text("runner", LOCAL)
+    if not TARGET_NAME.fullmatch(text):
+        hint = f"write runner: {LOCAL}, or the name of a cluster"
+        fields.wrong("runner", f"cannot be the name of a target: {short(text)}", hint)
+        return LOCAL
+    return text
 
 
 def seconds_of(fields: Fields, key: str, default: float, least: float, most: float) -> float:

@@ -19,7 +19,6 @@ STORE_KEYS = ("endpoint", "bucket", "secure", "region", "credentials", "authorit
 SECRET_KEYS = ("access-key", "secret-key")
 DAY = 86_400  # seconds
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, as Kubernetes wants it
 _ENDPOINT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:([0-9]{1,5}))?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -42,7 +41,7 @@ def _target(name: Text, node: Node, findings: Findings, folder: Path) -> Target 
     if name == LOCAL:
         findings.error("target-name", f"{LOCAL!r} is this machine", name, "give the target another name")
         return None
-    if not _NAME.fullmatch(name):
+    if not peers.TARGET_NAME.fullmatch(name):
         hint = "letters, digits, '.', '_', '-', at most 63"
         findings.error("target-name", f"{short(name)} cannot be a target's name", name, hint)
         return None

@@ -52,7 +52,7 @@ class Configuration:
     spool: str
     host: str = "127.0.0.1"
     port: int = 11112
-    runner: str = "local"
+    runner: str = "local"  # or the name of a target, where jobs run
     sources: tuple[Source, ...] = ()
     destinations: tuple[Destination, ...] = ()
     routes: tuple[Route, ...] = ()

@@ -29,6 +29,7 @@ from clara_adapter.store import Delivery
 from clara_argo import project
 from clara_argo.graph import Graph
 from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
+from clara_argo.runners.argo import ArgoRunner
 from clara_argo.runners.local import LocalRunner
 
 HOST, CALLED, CALLING = "127.0.0.1", "CT_AI", "CT1"
@@ -261,7 +262,7 @@ class Clinic:
     """An adapter and its runner in this process."""
 
     adapter: Adapter
-    runner: LocalRunner
+    runner: LocalRunner | ArgoRunner
 
     @property
     def port(self) -> int:

@@ -29,7 +29,7 @@ RECEIVING = ("part-written", "instance-placed", "folder-flushed", "row-committed
 CHAINS = {  # at most two deaths in one state of a job or delivery: at the third it is held
     "seal": ("before-seal", "links-made", "after-seal"),
     "submit": ("before-submit", "submitted", "after-submit"),
-    "result": ("job-ended", "result-copied", "deliveries-written"),
+    "result": ("job-ended", "result-copied", "deliveries-written", "collected"),
     "send": ("before-send", "instance-answered", "after-sent"),
     "sent": ("between-instances", "all-answered"),
 }

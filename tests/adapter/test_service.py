@@ -12,7 +12,7 @@ import pytest
 from adapter.hospital import CALLED, HOST, Pacs, Study, clinic, configuration, send, stage_project, tree, wait_until
 from pydicom.uid import SegmentationStorage
 
-from clara_adapter import checks, jobs, overview
+from clara_adapter import checks, overview, pauses
 from clara_argo.errors import Held, TryAgain, UsageError
 from clara_argo.model.route import Route, Settle
 
@@ -227,8 +227,8 @@ def test_an_error_of_ours_with_one_job_is_said_and_is_not_the_end_of_the_others(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage_project(folder, name="other", script='cp "$CLARA_INPUT"/* "$CLARA_OUTPUT"/\n', kind="sh")
-    monkeypatch.setattr(jobs, "PAUSE_FIRST", 0.01)
-    monkeypatch.setattr(jobs, "PAUSE_MOST", 0.02)
+    monkeypatch.setattr(pauses, "FIRST", 0.01)
+    monkeypatch.setattr(pauses, "MOST", 0.02)
     check = checks.check
 
     def broken(folder: Path, *more: Any) -> Any:

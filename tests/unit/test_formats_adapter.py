@@ -227,8 +227,8 @@ MISTAKES = [
     ("host: 0.0.0.0", "host: 10.1", "value", "a.yaml:2:7"),
     ("host: 0.0.0.0", "host: '10.0.0.5:104'", "value", "a.yaml:2:7"),
     ("host: 0.0.0.0", "host: a..b", "value", "a.yaml:2:7"),
-    ("runner: local", "runner: argo", "value", "a.yaml:5:9"),
-    ("runner: local", "runner: xx", "value", "a.yaml:5:9"),
+    ("runner: local", "runner: [argo]", "value", "a.yaml:5:9"),
+    ("runner: local", "runner: a/b", "value", "a.yaml:5:9"),
     ("spool: /var/lib/clara/spool", 'spool: "a\\x07b"', "value", "a.yaml:4:8"),
     ("port: 11112}]", "port: 11112}, {name: B, ae-title: DCM4CHEE, host: 10.0.0.9, port: 11112}]",
      "same-destination", "a.yaml:7:79"),
@@ -274,7 +274,12 @@ def test_a_neighbour_on_this_machine_is_no_loop(listening: str, host: str, port:
 
 def test_the_early_form_is_compared_too() -> None:
     text = EARLY.replace("host-ip: 10.0.0.9, port: 11112", "host-ip: 127.0.0.1, port: 11112")
-    assert places(text, "loop") and places(text + "runner: argo\n", "value")
+    assert places(text, "loop") and places(text + "runner: no target\n", "value")
+
+
+def test_a_runner_is_a_name_with_its_place() -> None:
+    runner = adapter.read(OURS.replace("runner: local", "runner: hospital-2"), "a.yaml")[0].runner
+    assert (runner, getattr(runner, "line", 0), getattr(runner, "column", 0)) == ("hospital-2", 5, 9)
 
 
 def test_everything_is_said_at_once() -> None:

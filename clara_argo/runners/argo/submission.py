@@ -74,10 +74,14 @@ class Templates:
     def _checked(self, graph: Graph, name: str, there: Object | None) -> Object:
         where = f"WorkflowTemplate {name!r} in namespace {self._api.namespace!r}"
         if there is None:
-            raise Refused(f"{where} is not there; put it there: clara apply FILE")
+            raise Refused(f"{where} is not there; put it there: {self._how}")
         if (there["metadata"].get("annotations") or {}).get(compiler.WORKFLOW_DIGEST) != graph.digest:
-            raise Refused(f"{where} is of another version of workflow {graph.workflow.name!r}: clara apply FILE")
+            raise Refused(f"{where} is of another version of workflow {graph.workflow.name!r}; renew it: {self._how}")
         return there
+
+    @property
+    def _how(self) -> str:
+        return f"clara apply FILE --on {self._target.name}"
 
 
 def put_payload(store: JobStore, payload: Payload) -> None:
