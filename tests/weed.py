@@ -109,7 +109,8 @@ class Weed:
             "dir": self.folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1",
             "master.port": master, "master.port.grpc": master_grpc, "master.telemetry": "false",
             "master.electionTimeout": "500ms", "master.heartbeatInterval": "100ms",  # else 20 s to start again
-            "master.volumeSizeLimitMB": 128, "volume.max": 20, "volume.port": volume, "volume.port.grpc": volume_grpc,
+            "master.volumeSizeLimitMB": 1024, "volume.max": 20,  # deleted bytes count until they are vacuumed
+            "volume.port": volume, "volume.port.grpc": volume_grpc,
             "filer.port": filer, "filer.port.grpc": filer_grpc, "filer.localSocket": self.folder / "filer.sock",
             "s3.port": s3, "s3.port.grpc": s3_grpc, "s3.port.iceberg": 0, "s3.port.lance": 0,
             "s3.localSocket": self.folder / "s3.sock", "s3.config": self.folder / "s3.json",

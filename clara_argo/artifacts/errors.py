@@ -52,6 +52,10 @@ class StoreAway(Away):
     hint = "the store does not answer, or not in time; try again once it does"
 
 
+class StoreFails(StoreAway):
+    hint = "the store reports a failure of its own, as a full disk can be; see its log, and try again"
+
+
 class Broken(StoreAway):
     hint = "the connection broke while something came; try again"
 
@@ -87,7 +91,7 @@ CODES: dict[str, type[ClaraError]] = {
     "QuotaExceeded": StoreFull,
     "QuotaExceededException": StoreFull,
     "StorageFull": StoreFull,
-    "InternalError": StoreAway,
+    "InternalError": StoreFails,
     "RequestTimeout": StoreAway,
     "ServiceUnavailable": StoreAway,
     "SlowDown": StoreAway,
@@ -108,7 +112,7 @@ STATUSES: dict[int, type[ClaraError]] = {
     408: StoreAway,
     413: StoreFull,
     429: StoreAway,
-    500: StoreAway,
+    500: StoreFails,
     502: StoreAway,
     503: StoreAway,
     504: StoreAway,

@@ -195,13 +195,12 @@ class _Stream(io.RawIOBase):
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
-        parts, have = [self._rest], len(self._rest)
-        while have < size and (block := next(self._blocks, b"")):
-            parts.append(block)
-            have += len(block)
-        whole = b"".join(parts)
-        self._rest = whole[size:]
-        return whole[:size]
+        parts, missing = [], size
+        while missing > 0 and (block := self._rest or next(self._blocks, b"")):
+            parts.append(block[:missing])
+            self._rest = block[missing:]
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
 
 def _object(key: str) -> str:

@@ -58,7 +58,7 @@ SEEN = [
     (400, "XMinioAdminBucketQuotaExceeded", errors.StoreFull),
     (503, "SlowDown", errors.StoreAway),
     (503, "ServiceUnavailable", errors.StoreAway),
-    (500, "InternalError", errors.StoreAway),
+    (500, "InternalError", errors.StoreFails),
     (400, "RequestTimeout", errors.StoreAway),
     (507, "SomethingNew", errors.StoreFull),
     (418, "SomethingNew", errors.NotUnderstood),
