@@ -16,6 +16,7 @@ Object = dict[str, Any]
 Key = tuple[Kind, str, str]  # kind, namespace, name
 OnChange = Callable[[str, Kind, Object], None]
 
+NAMESPACE = "clara"  # where objects are when a test says nothing else
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 CREATED = "2026-01-01T00:00:00Z"
 
