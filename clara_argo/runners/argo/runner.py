@@ -28,7 +28,7 @@ from clara_argo.runners.argo.cluster import Cluster
 from clara_argo.runners.argo.logs import Logs
 from clara_argo.runners.argo.reasons import Reasons
 from clara_argo.runners.argo.store import JobStore
-from clara_argo.runners.argo.workflow import Unreadable, Workflow, packed_nodes, read
+from clara_argo.runners.argo.workflow import Unreadable, Workflow, head, packed_nodes, read
 from clara_argo.runners.protocol import LogLine
 
 LOG = logging.getLogger(__name__)
@@ -257,7 +257,7 @@ class ArgoRunner:
         deadline = time.monotonic() + 2 * LEAVES_WITHIN
         while True:
             try:
-                left = read(self._api.get(WORKFLOWS, workflow.name))
+                left = head(self._api.get(WORKFLOWS, workflow.name))
             except NotHere:
                 return
             if not left.deleted:
@@ -269,7 +269,7 @@ class ArgoRunner:
             time.sleep(LOOK)
 
     def _others(self) -> tuple[Workflow, ...]:
-        return tuple(read(made) for made in self._cluster.all())
+        return tuple(head(made) for made in self._cluster.all())
 
     def sweep(self, older_than: float = sweep.OLDER_THAN) -> tuple[str, ...]:
         """Free Workflows whose clean-up hangs; called now and then by `list` and `submit` themselves."""

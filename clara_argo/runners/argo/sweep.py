@@ -17,7 +17,7 @@ from clara_argo.kubernetes.kinds import PODS, WORKFLOWS
 from clara_argo.model.job import JOB_ID
 from clara_argo.runners.argo import names
 from clara_argo.runners.argo.store import JobStore
-from clara_argo.runners.argo.workflow import Workflow, read
+from clara_argo.runners.argo.workflow import Workflow, head
 
 LOG = logging.getLogger(__name__)
 OLDER_THAN = 300.0  # seconds; a clean-up takes five
@@ -42,7 +42,7 @@ def stuck(api: Api, older_than: float = OLDER_THAN) -> tuple[str, ...]:
 
 
 def _hanging(api: Api, older_than: float) -> list[Workflow]:
-    found = [read(made) for made in api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items]
+    found = [head(made) for made in api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items]
     return [one for one in found if hangs(api, one, older_than)]
 
 

@@ -13,7 +13,7 @@ from clara_driver.driver import one_line
 
 EXIT = re.compile(r"\(exit code (\d+)\)")
 UNSCHEDULABLE = re.compile(r"^Unschedulable\b:?\s*(.*)", re.DOTALL)
-LACKING = re.compile(r"\bInsufficient ([\w./-]+)")
+LACKING = re.compile(r"\bInsufficient ([\w./-]*\w)")
 IMAGE = re.compile(r'(?:image|reference name|to pull) "([^"]+)"')
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 IMAGE_TROUBLE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError")
@@ -79,9 +79,11 @@ def is_shutdown(message: str) -> bool:
 
 def exit_code(attempt: Attempt) -> int | None:
     """Of the stage's own container; None when it did not run to an end of its own."""
-    found = EXIT.search(attempt.node.message)
     if attempt.node.well:
         return 0
+    if "deadline" in attempt.pod.message:
+        return None
+    found = EXIT.search(attempt.node.message)
     whose = attempt.node.message.partition(":")[0]
     if found and whose in (MAIN, attempt.container):
         return int(found[1])
@@ -91,9 +93,10 @@ def exit_code(attempt: Attempt) -> int | None:
 def reason(workflow: Workflow, attempt: Attempt, said: str) -> str:
     """Why an attempt failed, in one line. `said`: what the stage itself left as the reason."""
     message, code = attempt.node.message or attempt.pod.message, exit_code(attempt)
-    if "longer than the specified deadline" in message:
+    both = f"{message}; {attempt.pod.message}"  # of a pod of all stages only the pod says that time was up
+    if "longer than the specified deadline" in both:
         return _out_of_time(workflow, attempt)
-    if "Step exceeded its deadline" in message:
+    if "Step exceeded its deadline" in both:
         limit = f" of {workflow.limit} s" if workflow.limit else ""
         return f"the time limit{limit} of the whole job was reached"
     if "OOMKilled" in message:

@@ -153,6 +153,13 @@ def read(made: Object) -> Workflow:
     )
 
 
+def head(made: Object) -> Workflow:
+    """All but the nodes: what tells one Workflow from another, also where the nodes cannot be read."""
+    status = made.get("status") or {}
+    kept = {key: value for key, value in status.items() if "odes" not in key and "offload" not in key}
+    return read({**made, "status": kept})
+
+
 def packed_nodes(made: Object) -> Mapping[str, Object]:
     """All nodes as they are, when Argo had to compress them to fit into one object; else {}."""
     status = made.get("status") or {}
@@ -225,7 +232,7 @@ def _node(made: Object) -> Node:
 def _template(made: Object) -> Template:
     containers = (made.get("containerSet") or {}).get("containers") or []
     if made.get("container"):
-        containers = [{"name": MAIN, **made["container"]}]
+        containers = [{**made["container"], "name": MAIN}]
     limits = {one["name"]: ((one.get("resources") or {}).get("limits") or {}) for one in containers}
     memory = {name: str(limit["memory"]) for name, limit in limits.items() if limit.get("memory")}
     return Template(timeout=_number(made.get("activeDeadlineSeconds")), memory=memory)
