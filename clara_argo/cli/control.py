@@ -105,13 +105,10 @@ def result(job: str, output: Path, wait: bool, on: str | None, form: str) -> Non
       clara result 3f2a --output result
       clara result 3f2a --output result --wait
     """
-    from clara_argo.model.job import JobState
-
     delivery.check(output, resume=True)
     with opened(job, on) as found:
         ended = until_ended(found) if wait else found.runner.get(found.job)
-        if ended.state is JobState.SUCCEEDED or not ended.state.ended:
-            delivery.deliver(found, output, delivery.earlier(found, output))  # says why when there is none yet
+        delivery.deliver(found, output, delivery.earlier(found, output))  # says why when there is none
     delivery.report(ended, f"result in {output}", form, f"clara retry {ended.id[:SHORT]}")
 
 
