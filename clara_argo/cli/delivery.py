@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clara_argo.cli import talk
 from clara_argo.cli.common import SHORT, Found, print_anyway, remember
 
 if TYPE_CHECKING:
@@ -69,8 +70,18 @@ def deliver(found: Found, output: Path, before: str = "") -> None:
         found.runner.result(found.job, output)
     elif not found.runner.delivered(found.job, output) and not _replace(found, output, before):
         return
-    found.runner.collected(found.job)
     remember(found.job, found.target, tree.digest(output))
+    _collect(found)
+
+
+def _collect(found: Found) -> None:
+    """What the store keeps after the result was fetched is untidy, and no failure of the job."""
+    from clara_argo.errors import NotFound, Refused, TryAgain
+
+    try:
+        found.runner.collected(found.job)
+    except (NotFound, Refused, TryAgain) as error:
+        talk(f"the store keeps its copy of the result of job {found.job}: {error}")
 
 
 def _replace(found: Found, output: Path, before: str) -> bool:

@@ -166,6 +166,15 @@ def test_resume_after_the_result_was_fetched(place: Place) -> None:
     assert changed.code == 64 and (place.root / "out/result").read_text() == "somebody worked on it"
 
 
+def test_a_copy_that_stays_in_the_store_is_no_failure(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def collected(job: str) -> None:
+        raise Refused("this account may not delete there")
+
+    monkeypatch.setattr(place.cluster, "collected", collected)
+    done = place.run()
+    assert (done.code, done.out) == (0, "result in out\n") and "may not delete there" in done.err
+
+
 def test_a_failure_says_why_and_what_next(place: Place) -> None:
     place.cluster = Cluster({"two": Outcome(failures=("no liver in it",), lines=("looks",))})
     done = place.run("--job", JOB)
