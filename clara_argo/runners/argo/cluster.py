@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ from clara_argo.errors import NotFound, Refused
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.errors import Conflict, NoSuchKind, NotHere
 from clara_argo.kubernetes.kinds import PODS, WORKFLOWS
-from clara_argo.kubernetes.watch import DELETED, SYNCED, TICK
+from clara_argo.kubernetes.watch import AWAY, DELETED, SYNCED, TICK
 from clara_argo.runners.argo import names
 from clara_argo.runners.argo.workflow import Workflow, read
 
+LOG = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
@@ -57,6 +59,10 @@ class Cluster:
         last: Workflow | None = None
         with self.api.watch(WORKFLOWS, fields=f"metadata.name={workflow.name}", tick=tick) as events:
             for event in events:
+                if event.type == AWAY:
+                    LOG.warning(
+                        "%s; job %s goes on, and is looked at when it is back", event.object["message"], workflow.job
+                    )
                 if event.type not in (SYNCED, TICK, DELETED) and event.object.get("metadata"):
                     last = read(event.object)
                 gone = event.type == DELETED or (event.type == SYNCED and last is None)

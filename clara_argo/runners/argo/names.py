@@ -37,8 +37,3 @@ def result_keys(job: str, results: tuple[str, ...]) -> dict[str, str]:
     if len(results) == 1:
         return {results[0]: f"jobs/{job}/result"}
     return {stage: f"jobs/{job}/result/{stage}" for stage in results}
-
-
-def logs_key(job: str, template: str) -> str:
-    """The folder of logs of a stage; without a template that of all stages of a pod."""
-    return f"jobs/{job}/{template}/logs" if template else f"jobs/{job}/logs"

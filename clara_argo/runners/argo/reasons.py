@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from clara_argo.compile.names import TAKEN, label
 from clara_argo.errors import ClaraError, NotFound
-from clara_argo.runners.argo import names
 from clara_argo.runners.argo.attempts import Attempt
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow
@@ -64,10 +63,11 @@ class Reasons:
         return self._error_file(workflow, attempt) or self._last_line(workflow, attempt)
 
     def _error_file(self, workflow: Workflow, attempt: Attempt) -> str:
-        key = names.logs_key(workflow.job, "" if workflow.fused else attempt.pod.template)
+        if not attempt.pod.log_folder:
+            return ""
         folder = label(attempt.stage, taken=TAKEN) if workflow.fused else ""
         try:
-            packed = self._store.read(f"{key}.tgz", PACKED)
+            packed = self._store.read(attempt.pod.log_folder, PACKED)
         except NotFound:
             return ""
         return last_line(in_folder(packed, f"{folder}/{contract.ERROR_FILE}".lstrip("/")))

@@ -10,6 +10,7 @@ from clara_argo.errors import JobFailed, NotFound, TryAgain, UsageError
 from clara_argo.runners.argo import names
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow
+from clara_driver import contract
 
 
 def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
@@ -22,10 +23,16 @@ def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
 
     def fill(part: Path) -> None:
         for stage, key in keys.items():
-            store.get_folder(key, part / stage)
+            folder = part / stage if len(keys) > 1 else part
+            store.get_folder(key, folder)
+            if not tree.has_files(folder):
+                raise JobFailed(
+                    f"job {workflow.job} has no result: stage '{stage}' ended well but wrote nothing into its output "
+                    f"folder; a stage writes into the folder that {contract.OUTPUT} names"
+                )
 
     try:
-        return store.get_folder(next(iter(keys.values())), into) if len(keys) == 1 else tree.publish(into, fill)
+        return tree.publish(into, fill)
     except NotFound:
         raise JobFailed(
             f"job {workflow.job} has no result any more: it was collected, or removed from the store; "

@@ -56,7 +56,7 @@ def change(
     workflow: Workflow, job: Job, stages: frozenset[str], now: str, packed: Mapping[str, Mapping[str, Any]]
 ) -> Object:
     """`packed`: all nodes as they are, when Argo had them compressed, else empty. `now` as Argo writes times."""
-    gone = dropped(workflow, stages)
+    gone, begun = dropped(workflow, stages), bool(workflow.templates)
     nodes: dict[str, Object | None] = {key: dict(node) for key, node in packed.items() if key not in gone}
     if not packed:
         nodes |= dict.fromkeys(gone)
@@ -71,12 +71,12 @@ def change(
         },
         "spec": {"shutdown": None},
         "status": {
-            "phase": "Running",
+            # One that never got as far as to its template begins as if it were new.
+            **({"phase": "Running", "storedWorkflowTemplateSpec": {"shutdown": None}} if begun else {"phase": None}),
             "message": None,
             "startedAt": now,  # the job's deadline counts from there
             "finishedAt": None,
             "conditions": [{"type": "Completed", "status": "False"}],
-            "storedWorkflowTemplateSpec": {"shutdown": None},
             "compressedNodes": None,
             "nodes": {key: node for key, node in nodes.items() if node is None or node},
             "taskResultsCompletionStatus": dict.fromkeys(gone & workflow.results_seen),

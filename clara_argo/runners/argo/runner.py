@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,7 @@ class ArgoRunner:
         self._templates = submission.Templates(api, target, apply=apply)
         self._logs = Logs(self._cluster, store)
         self._reasons = Reasons(store, self._last_lines)
-        self._swept, self._sweeping = float("-inf"), threading.Lock()
+        self._swept, self._sweeping = time.monotonic(), threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +73,8 @@ class ArgoRunner:
         """Raises UsageError for a job of another workflow, Refused when the template is not there or another one."""
         known = self._known(job)
         if known is None:
+            known = self._create(self._templates.of(graph), job, payload)
             self._sweep_now_and_then()
-            template = self._templates.of(graph)
-            known = self._create(template, job, payload)
         submission.same(graph, known)
         return self._go_on(known, payload, (JobState.STOPPED,))
 
@@ -115,9 +114,10 @@ class ArgoRunner:
         return self._seen(self._cluster.find(job))
 
     def list(self) -> tuple[Job, ...]:
-        self._sweep_now_and_then()
         found: dict[str, Job] = {}
-        for made in sorted(self._cluster.all(), key=_by_derived_name):
+        there = self._cluster.all()
+        self._free(there)
+        for made in sorted(there, key=_by_derived_name):
             if made["metadata"].get("deletionTimestamp"):
                 continue
             try:
@@ -272,7 +272,7 @@ class ArgoRunner:
         return tuple(head(made) for made in self._cluster.all())
 
     def sweep(self, older_than: float = sweep.OLDER_THAN) -> tuple[str, ...]:
-        """Free Workflows whose clean-up hangs; called now and then by `list` and `submit` themselves."""
+        """Free Workflows whose clean-up hangs; `list` does it with what it sees, `submit` now and then."""
         return sweep.sweep(self._api, self._store, older_than)
 
     def _sweep_now_and_then(self) -> None:
@@ -283,6 +283,13 @@ class ArgoRunner:
         try:
             self.sweep()
         except ClaraError as error:  # what was asked for says it better
+            LOG.warning("nothing could be swept: %s", error)
+
+    def _free(self, made: Iterable[Object]) -> None:
+        leaving = [head(one) for one in made if one["metadata"].get("deletionTimestamp")]
+        try:
+            sweep.free_all(self._api, self._store, (one for one in leaving if sweep.hangs(self._api, one)))
+        except ClaraError as error:
             LOG.warning("nothing could be swept: %s", error)
 
 

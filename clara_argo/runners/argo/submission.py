@@ -11,7 +11,7 @@ from clara_argo.errors import NotFound, Refused, TryAgain, UsageError
 from clara_argo.graph import Graph
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.errors import Away, Exists, NoSuchKind, NotHere
-from clara_argo.kubernetes.kinds import TEMPLATES, WORKFLOWS
+from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import Payload
 from clara_argo.model.target import Target
 from clara_argo.runners.argo import names
@@ -21,6 +21,7 @@ from clara_argo.runners.record import now
 
 Object = dict[str, Any]
 LEAVES_WITHIN = 30.0  # seconds that a deleted Workflow of the same name is waited for
+PODS_LEAVE_WITHIN = 90.0  # seconds for its pods: Kubernetes deletes them, with a grace period
 LOOK = 0.5  # seconds
 
 
@@ -99,6 +100,7 @@ def create(api: Api, template: Object, job: str, payload: str) -> Workflow:
     submission = compiler.Submission(job=job, payload=payload, created=now())
     wanted = compiler.workflow(template, submission)
     name = names.workflow(job)
+    _pods_have_left(api, name)
     deadline = time.monotonic() + LEAVES_WITHIN
     while True:
         try:
@@ -112,6 +114,20 @@ def create(api: Api, template: Object, job: str, payload: str) -> Workflow:
             return there
         if time.monotonic() > deadline:
             raise TryAgain(f"job {job} cannot begin: an earlier Workflow {name} is still being deleted; try again")
+        time.sleep(LOOK)
+
+
+def _pods_have_left(api: Api, name: str) -> None:
+    """Argo waits for ever for a pod that an earlier Workflow of this name left, once that is gone. Raises TryAgain."""
+    deadline = time.monotonic() + PODS_LEAVE_WITHIN
+    while left := api.list(PODS, labels=f"{names.OF_WORKFLOW}={name}").items:
+        if _existing(api, name) is not None:
+            return
+        if time.monotonic() > deadline:
+            raise TryAgain(
+                f"pod {left[0]['metadata']['name']} of an earlier Workflow {name} does not go away; look at its node, "
+                "then try again"
+            )
         time.sleep(LOOK)
 
 

@@ -7,6 +7,7 @@ remove, such as one that was stopped before its first stage, hangs always: Argo 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +26,13 @@ OLDER_THAN = 300.0  # seconds; a clean-up takes five
 
 def sweep(api: Api, store: JobStore, older_than: float = OLDER_THAN) -> tuple[str, ...]:
     """Free the Workflows that were deleted longer ago, in seconds; their names. Raises the errors of a list."""
+    return free_all(api, store, _hanging(api, older_than))
+
+
+def free_all(api: Api, store: JobStore, hanging: Iterable[Workflow]) -> tuple[str, ...]:
+    """The names of those that could be freed."""
     freed = []
-    for workflow in _hanging(api, older_than):
+    for workflow in hanging:
         try:
             free(api, store, workflow)
         except ClaraError as error:
@@ -46,7 +52,7 @@ def _hanging(api: Api, older_than: float) -> list[Workflow]:
     return [one for one in found if hangs(api, one, older_than)]
 
 
-def hangs(api: Api, workflow: Workflow, older_than: float) -> bool:
+def hangs(api: Api, workflow: Workflow, older_than: float = OLDER_THAN) -> bool:
     """Was it deleted, and Argo will not clean up after it, or has not within so many seconds?"""
     if names.FINALIZER not in workflow.finalizers or _age(workflow) < 0:
         return False

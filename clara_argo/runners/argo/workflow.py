@@ -52,6 +52,7 @@ class Node:
     boundary: str = ""
     children: tuple[str, ...] = ()
     logs: Mapping[str, str]  # container -> key of its archived log
+    log_folder: str = ""  # key of the packed folder of logs, its own or that of all stages
 
     @property
     def over(self) -> bool:
@@ -207,11 +208,7 @@ def _unpacked(name: str, text: str) -> dict[str, Object]:
 
 def _node(made: Object) -> Node:
     outputs = made.get("outputs") or {}
-    logs = {
-        one["name"].removesuffix("-logs"): str((one.get("s3") or {}).get("key") or "")
-        for one in outputs.get("artifacts") or []
-        if one.get("name", "").endswith("-logs")
-    }
+    stored = {one["name"]: str((one.get("s3") or {}).get("key") or "") for one in outputs.get("artifacts") or []}
     return Node(
         id=str(made.get("id") or ""),
         name=str(made.get("name") or ""),
@@ -225,7 +222,8 @@ def _node(made: Object) -> Node:
         progress=str(made.get("progress") or ""),
         boundary=str(made.get("boundaryID") or ""),
         children=tuple(made.get("children") or ()),
-        logs=logs,
+        logs={name.removesuffix("-logs"): key for name, key in stored.items() if name.endswith("-logs")},
+        log_folder=stored.get("logs", ""),
     )
 
 

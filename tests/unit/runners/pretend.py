@@ -89,16 +89,21 @@ class Pretend:
     # -- what the controller sees -----------------------------------------------------------------------------------
 
     def _see(self, type: str, kind: Kind, made: Object) -> None:
-        if kind != WORKFLOWS or type == "DELETED":
+        if kind != WORKFLOWS:
+            return
+        if type == "DELETED":
+            with self._changed:
+                self._changed.notify_all()
             return
         if made["metadata"].get("deletionTimestamp"):
             self._clean_up(made)
             return
-        name, phase = made["metadata"]["name"], (made.get("status") or {}).get("phase", "")
+        name, uid = made["metadata"]["name"], made["metadata"]["uid"]
+        phase = (made.get("status") or {}).get("phase", "")
         with self._changed:
-            if name not in self._working and phase not in ENDED and not self._closing:
-                thread = threading.Thread(target=self._work, args=(name,), name=name, daemon=True)
-                self._working[name] = thread
+            if uid not in self._working and phase not in ENDED and not self._closing:
+                thread = threading.Thread(target=self._work, args=(name, uid), name=name, daemon=True)
+                self._working[uid] = thread
                 thread.start()
             self._changed.notify_all()
 
@@ -111,21 +116,21 @@ class Pretend:
         with contextlib.suppress(Refusal):
             self.stub.change(WORKFLOWS, made["metadata"]["name"], {"metadata": {"finalizers": []}})
 
-    def _work(self, name: str) -> None:
+    def _work(self, name: str, uid: str) -> None:
         try:
-            phase, message = self._walk(name)
+            phase, message = self._walk(name, uid)
             with self._changed:
-                del self._working[name]
+                del self._working[uid]
             labels = {f"{GROUP}/completed": "true", f"{GROUP}/phase": phase}
             status = {"phase": phase, "finishedAt": now(), "message": message or None}
             self.stub.change(WORKFLOWS, name, {"metadata": {"labels": labels}, "status": status})
         except (Refusal, Shutdown):  # it was deleted, or the test is over
             with self._changed:
-                self._working.pop(name, None)
+                self._working.pop(uid, None)
 
     # -- how a Workflow goes ----------------------------------------------------------------------------------------
 
-    def _walk(self, name: str) -> tuple[str, str]:
+    def _walk(self, name: str, uid: str) -> tuple[str, str]:
         made = self.stub.get(WORKFLOWS, name)
         try:
             spec = self.stub.get(TEMPLATES, made["spec"]["workflowTemplateRef"]["name"])["spec"]
@@ -135,7 +140,7 @@ class Pretend:
         labels = {f"{GROUP}/completed": "false", f"{GROUP}/phase": "Running"}
         self.stub.change(WORKFLOWS, name, {"metadata": {"labels": labels, "finalizers": [GC]}, "status": begun})
         templates = {one["name"]: one for one in spec["templates"]}
-        run = Run(self, name, {one["name"]: one["value"] for one in made["spec"]["arguments"]["parameters"]})
+        run = Run(self, name, uid, {one["name"]: one["value"] for one in made["spec"]["arguments"]["parameters"]})
         main = templates[spec["entrypoint"]]
         if "containerSet" in main:
             return run.task(name, main)
@@ -148,11 +153,14 @@ class Pretend:
         run.node(name, phase="Succeeded", finishedAt=now())
         return "Succeeded", ""
 
-    def wait(self, workflow: str, *, ever: bool = False) -> None:
-        """Until the gate opens; `ever`: it never does. Raises Shutdown."""
+    def wait(self, workflow: str, uid: str, *, ever: bool = False) -> None:
+        """Until the gate opens; `ever`: it never does. Raises Shutdown, and Refusal when it was deleted."""
         with self._changed:
             while True:
-                if self._closing or self.stub.get(WORKFLOWS, workflow)["spec"].get("shutdown"):
+                made = self.stub.get(WORKFLOWS, workflow)
+                if made["metadata"]["uid"] != uid:
+                    raise Refusal(404, "NotFound", "it was deleted, and another has its name", workflow)
+                if self._closing or made["spec"].get("shutdown"):
                     raise Shutdown
                 if self._open and not ever:
                     return
@@ -170,8 +178,8 @@ class Pretend:
 class Run:
     """One walk over one Workflow."""
 
-    def __init__(self, world: Pretend, workflow: str, parameters: Mapping[str, str]) -> None:
-        self.world, self.workflow, self.parameters = world, workflow, parameters
+    def __init__(self, world: Pretend, workflow: str, uid: str, parameters: Mapping[str, str]) -> None:
+        self.world, self.workflow, self.uid, self.parameters = world, workflow, uid, parameters
 
     def node(self, name: str, **fields: Any) -> Object:
         node = {"id": self.id(name), "name": name, "displayName": name.rpartition(".")[2], **fields}
@@ -226,7 +234,7 @@ class Run:
             )
         try:
             if stage in self.world.waits:
-                self.world.wait(self.workflow, ever=True)
+                self.world.wait(self.workflow, self.uid, ever=True)
             self.node(name, phase="Running", message="")
             for one in containers if fused else ():
                 self.node(f"{name}.{one['name']}", phase="Running")
@@ -252,7 +260,7 @@ class Run:
         errors: dict[str, str] = {}
         ended = ("Succeeded", "", 0)
         for one in containers:
-            self.world.wait(self.workflow)
+            self.world.wait(self.workflow, self.uid)
             stage = _env(one, "CLARA_STAGE")
             if ended[0] == "Succeeded":
                 failure = self.world.failure(stage)

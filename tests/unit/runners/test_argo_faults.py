@@ -18,7 +18,7 @@ from clara_argo.errors import JobFailed, NotFound, Refused, TryAgain, UsageError
 from clara_argo.kubernetes.errors import Away
 from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import JobState, StageState
-from clara_argo.runners.argo import logs, names, reasons, sweep
+from clara_argo.runners.argo import logs, names, reasons, submission, sweep
 
 NAME = f"clara-{JOB}"
 
@@ -85,6 +85,26 @@ class TestSubmit:
         held.runner._templates.of(graph)
         assert not runner.submit(graph, JOB, held.payload).state.ended
         assert held.store.puts == [names.payload_key("payload-1")]  # nothing was sent in vain
+
+    def test_pods_of_an_earlier_workflow_must_have_left(self, world: ArgoWorld) -> None:
+        """They have the names that the new ones will have."""
+        run(world, "fails")
+        left = world.stub.list(PODS)[0]
+        world.runner.delete(JOB)
+        if not world.stub.list(PODS):
+            world.stub.put(PODS, left)
+        at_creation: list[int] = []
+        world.stub.on_change(
+            lambda type, kind, _: (
+                at_creation.append(len(world.stub.list(PODS))) if (type, kind) == ("ADDED", WORKFLOWS) else None
+            )
+        )
+        leave = threading.Timer(0.3, lambda: world.stub.remove(PODS, left["metadata"]["name"]))
+        leave.start()
+        world.runner.submit(world.chain("first"), JOB, world.payload)
+        leave.join()
+        assert at_creation == [0]
+        assert end(world).state is JobState.SUCCEEDED
 
     def test_a_template_by_its_name(self, held: ArgoWorld) -> None:
         with pytest.raises(NotFound, match="clara apply"):
@@ -290,6 +310,19 @@ class TestSteering:
         world.runner.resume(graph, JOB, world.payload)
         assert end(world).state is JobState.SUCCEEDED
 
+    def test_a_job_whose_template_was_gone_begins_when_it_is_back(self, world: ArgoWorld) -> None:
+        graph = world.chain("first")
+        template = world.runner._templates.of(graph)
+        world.stub.remove(TEMPLATES, "test")
+        submission.put_payload(world.store, world.payload)
+        submission.create(world.stub.api(), template, JOB, world.payload.id)
+        job = end(world)
+        assert job.state is JobState.FAILED and "not found" in job.message
+        assert world.runner.resume(graph, JOB, world.payload).state is JobState.PENDING
+        world.another()._templates.of(graph)
+        world.runner.retry(JOB) if end(world).state is JobState.FAILED else None
+        assert end(world).state is JobState.SUCCEEDED
+
     def test_a_branch_that_does_not_depend_on_the_stage_is_kept(self, world: ArgoWorld) -> None:
         read, liver, spleen, both = (stage(name) for name in ("read", "liver", "spleen", "both"))
         graph = graphs.graph(
@@ -317,6 +350,15 @@ class TestResults:
         assert world.runner.delivered(JOB, into)
         (into / "two/made").write_text("changed")
         assert not world.runner.delivered(JOB, into)
+
+    def test_an_empty_one_is_none(self, world: ArgoWorld, tmp_path: Path) -> None:
+        """A stage that wrote nothing succeeds for Argo, and fails on a laptop."""
+        run(world, "first")
+        (tmp_path / "empty").mkdir()
+        world.store.put_folder(f"jobs/{JOB}/result", tmp_path / "empty")
+        with pytest.raises(JobFailed, match="'first' ended well but wrote nothing"):
+            world.runner.result(JOB, tmp_path / "result")
+        assert not (tmp_path / "result").exists()
 
     def test_what_was_collected_is_gone_with_the_payload(self, world: ArgoWorld, tmp_path: Path) -> None:
         run(world, "first")
@@ -374,7 +416,6 @@ class TestSweeping:
         world.stub.remove(WORKFLOWS, NAME)
         leave = threading.Timer(0.3, lambda: world.stub.change(WORKFLOWS, NAME, {"metadata": {"finalizers": []}}))
         runner = world.another()
-        runner._swept = float("inf")
         leave.start()
         assert not runner.submit(world.chain("first"), JOB, world.payload).state.ended
         leave.join()
