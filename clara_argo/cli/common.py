@@ -107,7 +107,8 @@ def remember(job: str, target: str, fetched: str = "") -> None:
 def remembering(job: str, target: str) -> Iterator[None]:
     """Around starting a job. Remembered first, because the answer may be lost; forgotten when it was refused."""
     from clara_argo import home
-    from clara_argo.errors import DefinitionError, NotFound, NotInstalled, UsageError
+    from clara_argo.errors import DefinitionError, NotFound, NotInstalled, TryAgain, UsageError
+    from clara_argo.model.target import LOCAL
     from clara_argo.runners import remembered
 
     before = remembered.recall(home.state(), job)
@@ -118,6 +119,10 @@ def remembering(job: str, target: str) -> Iterator[None]:
         if not before:
             remembered.forget(home.state(), job)
         raise
+    except TryAgain as error:
+        if target == LOCAL:
+            raise
+        raise TryAgain(f"{error}\n  so that it is not started twice, try again with --job {job}") from None
 
 
 def print_json(value: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from clara_argo.cli import main
-from clara_argo.errors import JobFailed, NotFound, Refused
+from clara_argo.errors import ClaraError, JobFailed, NotFound, Refused, TryAgain
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, JobState, Payload
 from clara_argo.runners import remembered, targets
@@ -41,11 +41,11 @@ class Cluster(FakeRunner):
         super().__init__(*arguments, **more)
         self.graphs: dict[str, Graph] = {}
         self.interrupted = False
-        self.refuses = ""
+        self.refuses: ClaraError | None = None
 
     def submit(self, graph: Graph, job: str, payload: Payload) -> Job:
-        if self.refuses:
-            raise Refused(self.refuses)
+        if self.refuses is not None:
+            raise self.refuses
         return super().submit(graph, job, payload)
 
     def submit_template(self, name: str, job: str, payload: Payload) -> Job:
@@ -237,10 +237,17 @@ def test_what_submit_takes_for_a_workflow(place: Place) -> None:
 
 
 def test_a_refused_job_is_not_remembered(place: Place) -> None:
-    place.cluster.refuses = "no rights"
+    place.cluster.refuses = Refused("no rights")
     assert place.submit("--job", JOB).code == 64
     assert place.run("--job", JOB).code == 64
     assert remembered.recall(place.home) == {}
+
+
+def test_an_answer_that_did_not_come_is_no_second_job(place: Place) -> None:
+    place.cluster.refuses = TryAgain("away")
+    lost = place.submit()
+    (job,) = remembered.recall(place.home)
+    assert lost.code == 75 and f"try again with --job {job}" in lost.err
 
 
 def test_stop_and_delete(place: Place) -> None:
