@@ -1,0 +1,334 @@
+"""The doctor on an API server in process: everything well, then one thing wrong at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from unit.kubernetes.stub import Stub
+
+from clara_argo.artifacts.folder import FolderStore
+from clara_argo.errors import Refused, TryAgain
+from clara_argo.kubernetes.kinds import (
+    ACCOUNTS,
+    CONFIG_MAPS,
+    DEFINITIONS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    NODES,
+    SECRETS,
+    TEMPLATES,
+    WORKFLOWS,
+    Kind,
+)  # fmt: skip
+from clara_argo.model.target import Target
+from clara_argo.platform import rights
+from clara_argo.platform.doctor import Check, Level, Site, examine
+from clara_argo.platform.doctor.engine import NEEDED
+
+Object = dict[str, Any]
+STRICT = "workflows must use workflowTemplateRef to be executed when the controller is in reference mode"
+IMAGE = "registry.example/ai:1"
+PULL = {"imagePullSecrets": [{"name": "pull"}]}
+
+
+class Store(FolderStore):
+    """A folder, with the words of a bucket."""
+
+    trouble: Exception | None = None
+    where = "store http://127.0.0.1:8333, bucket 'clara'"
+
+    def check(self) -> None:
+        if self.trouble:
+            raise self.trouble
+
+    def put_folder(self, key: str, folder: Path, *, follow: bool = False) -> str:
+        return super().put_folder(key, folder)
+
+    def read(self, name: str, limit: int = 1 << 20) -> bytes:
+        raise NotImplementedError
+
+    def delete_below(self, prefix: str) -> None:
+        for key in self.list(prefix):
+            self.delete(key)
+
+
+def deployment(
+    image: str = "quay.io/argoproj/workflow-controller:v4.1.2", requeue: str = "1s", ready: int = 1
+) -> Object:
+    container = {
+        "name": "workflow-controller",
+        "image": image,
+        "command": ["workflow-controller"],
+        "args": ["--namespaced"],
+        "env": [{"name": "DEFAULT_REQUEUE_TIME", "value": requeue}] if requeue else [],
+    }
+    return {
+        "metadata": {"name": "workflow-controller", "namespace": "clara"},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+        "status": {"readyReplicas": ready},
+    }
+
+
+SETTINGS = {
+    "failedPodRestart": "enabled: true\n",
+    "executor": yaml.safe_dump(
+        {
+            "env": [{"name": "EXECUTOR_RETRY_BACKOFF_STEPS", "value": "9"}],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+    ),
+}
+REPOSITORY: Object = {
+    "archiveLogs": True,
+    "s3": {
+        "endpoint": "clara-s3:8333",
+        "bucket": "clara",
+        "insecure": True,
+        "keyFormat": "jobs/{{workflow.parameters.job}}/logs/{{pod.name}}",
+        "accessKeySecret": {"name": "clara-s3", "key": "accesskey"},
+        "secretKeySecret": {"name": "clara-s3", "key": "secretkey"},
+    },
+}
+
+
+def template(gpu: int = 1) -> Object:
+    leaf = {"name": "ai", "container": {"image": IMAGE, "resources": {"limits": {"nvidia.com/gpu": gpu}}}}
+    return {
+        "metadata": {"name": "ct", "labels": {"app.kubernetes.io/managed-by": "clara-argo"}},
+        "spec": PULL | {"templates": [{"name": "main", "dag": {"tasks": []}}, leaf]},
+    }
+
+
+class Clinic:
+    """A stub with everything that a cluster needs, and a controller that looks at Workflows."""
+
+    def __init__(self, stub: Stub, folder: Path) -> None:
+        self.stub, self.store = stub, Store(folder)
+        self.answer: Object | None = {"phase": "Error", "message": STRICT}  # of the controller
+        stub.kinds |= {Kind("argoproj.io/v1alpha1", plural) for plural in NEEDED}
+        stub.judge = lambda body: 'strict decoding error: unknown field "spec.clara"' if "clara" in body["spec"] else ""
+        stub.on_change(self._controller)
+        for name, needed in rights.ACCOUNTS.items():
+            stub.put(ACCOUNTS, {"metadata": {"name": name}})
+            may = {(right.verb, right.resource) for right in needed}
+            stub.rights[f"system:serviceaccount:clara:{name}"] = may
+        for kind, name, rest in (
+            (NAMESPACES, "clara", {}),
+            (DEPLOYMENTS, "workflow-controller", deployment()),
+            (CONFIG_MAPS, "workflow-controller-configmap", {"data": SETTINGS}),
+            (CONFIG_MAPS, "artifact-repositories", {"data": {"clara-v1": yaml.safe_dump(REPOSITORY)}}),
+            (SECRETS, "clara-s3", {"data": {"accesskey": "", "secretkey": ""}}),
+            (SECRETS, "pull", {}),
+            (TEMPLATES, "ct", template()),
+            (NODES, "node", {"status": {"images": [{"names": [IMAGE]}], "allocatable": {"nvidia.com/gpu": "1"}}}),
+        ):
+            stub.put(kind, {"metadata": {"name": name}} | rest)
+        self.enforce("restricted")
+
+    def _controller(self, change: str, kind: Kind, object: Object) -> None:
+        if kind == WORKFLOWS and change == "ADDED" and self.answer:
+            self.stub.change(WORKFLOWS, object["metadata"]["name"], {"status": self.answer})
+
+    def enforce(self, level: str) -> None:
+        labels = {"pod-security.kubernetes.io/enforce": level}
+        self.stub.change(NAMESPACES, "clara", {"metadata": {"labels": labels}})
+
+    def replace(self, kind: Kind, name: str, object: Object) -> None:
+        self.stub.remove(kind, name)
+        self.stub.put(kind, {"metadata": {"name": name}} | object)
+
+    def repository(self, **s3: Any) -> None:
+        value = REPOSITORY | {"s3": {key: v for key, v in (REPOSITORY["s3"] | s3).items() if v is not None}}
+        self.replace(CONFIG_MAPS, "artifact-repositories", {"data": {"clara-v1": yaml.safe_dump(value)}})
+
+    def examine(self, *, sweep: bool = False) -> list[Check]:
+        with self.stub.api() as api:
+            return list(examine(Site(api=api, target=Target(), store=self.store, sweep=sweep)))
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Iterator[Clinic]:
+    with Stub() as stub:
+        yield Clinic(stub, tmp_path / "store")
+
+
+def test_a_cluster_in_which_all_is_well(clinic: Clinic) -> None:
+    checks = clinic.examine()
+    assert [check for check in checks if check.level is not Level.OK] == []
+    assert {"api", "namespace", "definitions", "controller", "release", "requeue time", "alive", "strict", "settings",
+            "account clara-stage", "your rights", "repository", "store", "images", "gpu", "deletions"} <= {
+        check.part for check in checks
+    }  # fmt: skip
+    assert not clinic.stub.list(WORKFLOWS), "the Workflow that was asked about stays"
+    assert clinic.store.list() == (), "the probe stays in the store"
+
+
+def wrong_repository(**s3: Any) -> Callable[[Clinic], None]:
+    return lambda clinic: clinic.repository(**s3)
+
+
+def wrong_settings(**data: str) -> Callable[[Clinic], None]:
+    return lambda clinic: clinic.replace(CONFIG_MAPS, "workflow-controller-configmap", {"data": SETTINGS | data})
+
+
+def wrong_controller(**what: Any) -> Callable[[Clinic], None]:
+    return lambda clinic: clinic.replace(DEPLOYMENTS, "workflow-controller", deployment(**what))
+
+
+def without(kind: Kind, name: str) -> Callable[[Clinic], None]:
+    return lambda clinic: (clinic.stub.remove(kind, name), None)[1]
+
+
+def not_allowed(verb: str, resource: str) -> Callable[[Clinic], None]:
+    return lambda clinic: clinic.stub.denied.add((verb, resource))
+
+
+def of_account(name: str, *, gains: tuple[str, str] | None = None, loses: tuple[str, str] | None = None):  # type: ignore[no-untyped-def]
+    def change(clinic: Clinic) -> None:
+        may = clinic.stub.rights[f"system:serviceaccount:clara:{name}"]
+        may |= {gains} if gains else set()
+        may -= {loses} if loses else set()
+
+    return change
+
+
+def kindless(clinic: Clinic) -> None:
+    clinic.stub.kinds = {kind for kind in clinic.stub.kinds if not kind.version.startswith("argoproj.io")}
+
+
+def minimal(clinic: Clinic) -> None:
+    clinic.stub.judge = lambda body: ""
+
+
+def loose(clinic: Clinic) -> None:
+    clinic.answer = {"phase": "Running"}
+
+
+def no_store(trouble: Exception) -> Callable[[Clinic], None]:
+    return lambda clinic: setattr(clinic.store, "trouble", trouble)
+
+
+def three_gpus(clinic: Clinic) -> None:
+    clinic.replace(TEMPLATES, "ct", template(gpu=3))
+
+
+def bare_image(clinic: Clinic) -> None:
+    text = template()
+    text["spec"]["templates"][1]["container"]["image"] = "clara-argo/ai:1"
+    clinic.replace(TEMPLATES, "ct", text)
+
+
+FAIL, WARN, UNKNOWN = Level.FAIL, Level.WARN, Level.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "level", "said"),
+    [
+        (without(NAMESPACES, "clara"), "namespace", FAIL, "no namespace 'clara'"),
+        (lambda clinic: clinic.enforce("privileged"), "namespace", WARN, "any right"),
+        (not_allowed("get", "namespaces"), "namespace", UNKNOWN, "may not"),
+        (kindless, "definitions", FAIL, "workflowtemplates"),
+        (minimal, "definitions", WARN, "minimal"),
+        (not_allowed("create", "workflows"), "definitions", UNKNOWN, "may not"),
+        (without(DEPLOYMENTS, "workflow-controller"), "controller", UNKNOWN, "no Deployment"),
+        (not_allowed("list", "deployments"), "controller", UNKNOWN, "may not"),
+        (wrong_controller(ready=0), "controller", FAIL, "none of 1 is ready"),
+        (wrong_controller(image="quay.io/argoproj/workflow-controller:v4.0.5"), "release", FAIL, "4.0.5"),
+        (wrong_controller(image="quay.io/argoproj/workflow-controller:v3.7.15"), "release", FAIL, "3.7.15"),
+        (wrong_controller(image="mirror:5000/workflow-controller:latest"), "release", UNKNOWN, "names no release"),
+        (wrong_controller(requeue=""), "requeue time", WARN, "10s"),
+        (wrong_controller(requeue="30s"), "requeue time", WARN, "30s"),
+        (loose, "strict", WARN, "images"),
+        (wrong_settings(failedPodRestart="enabled: false"), "settings", WARN, "throws out"),
+        (wrong_settings(executor=""), "settings", FAIL, "restricted"),
+        (wrong_settings(executor="a: [b"), "settings", UNKNOWN, "not understood"),
+        (not_allowed("get", "configmaps"), "settings", UNKNOWN, "may not read"),
+        (without(ACCOUNTS, "clara-stage"), "account clara-stage", FAIL, "every job"),
+        (without(ACCOUNTS, "clara-adapter"), "account clara-adapter", UNKNOWN, "no adapter"),
+        (of_account("clara-stage", loses=("patch", "workflowtaskresults")), "account clara-stage", FAIL, "patch"),
+        (of_account("clara-adapter", gains=("get", "secrets")), "account clara-adapter", WARN, "get secrets"),
+        (not_allowed("delete", "pods"), "your rights", FAIL, "delete pods"),
+        (not_allowed("patch", "workflowtemplates"), "your rights", UNKNOWN, "somebody else"),
+        (without(CONFIG_MAPS, "artifact-repositories"), "repository", FAIL, "artifact-repositories"),
+        (wrong_repository(createBucketIfNotPresent={}), "repository", WARN, "every object"),
+        (wrong_repository(keyFormat=None), "repository", WARN, "outside"),
+        (wrong_repository(secretKeySecret={"name": "clara-s3", "key": "wrong"}), "repository", FAIL, "no key wrong"),
+        (without(SECRETS, "clara-s3"), "repository", FAIL, "clara-s3"),
+        (not_allowed("get", "secrets"), "repository", UNKNOWN, "clara-s3"),
+        (no_store(Refused("wrong secret")), "store", FAIL, "wrong secret"),
+        (without(SECRETS, "pull"), "images", FAIL, "pull"),
+        (without(TEMPLATES, "ct"), "images", UNKNOWN, "no template"),
+        (bare_image, "images", WARN, "no registry"),
+        (not_allowed("list", "nodes"), "images", UNKNOWN, "nodes"),
+        (three_gpus, "gpu", FAIL, "asks for 3"),
+    ],
+)
+def test_one_thing_is_wrong(
+    clinic: Clinic, change: Callable[[Clinic], None], part: str, level: Level, said: str
+) -> None:
+    change(clinic)
+    found = [check for check in clinic.examine() if check.part == part and check.level is level]
+    assert any(said in check.said for check in found), found
+    if level in (FAIL, WARN) and part != "store":
+        assert all(check.hint for check in found), "it does not say how it is mended"
+
+
+def test_nobody_looks_at_workflows(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clara_argo.platform.doctor.engine.ANSWER", 0.0)
+    monkeypatch.setattr("clara_argo.platform.doctor.engine.TICK", 0.05)
+    clinic.answer = None
+    (alive,) = [check for check in clinic.examine() if check.part == "alive"]
+    assert alive.level is Level.FAIL
+    assert not clinic.stub.list(WORKFLOWS)
+
+
+def test_what_is_away_is_told_from_what_is_wrong(clinic: Clinic) -> None:
+    clinic.store.trouble = TryAgain("no answer")
+    failed = [check for check in clinic.examine() if check.level is Level.FAIL]
+    assert [(check.part, check.away) for check in failed] == [("store", True)]
+
+
+def test_without_an_api_server_nothing_else_is_asked(clinic: Clinic) -> None:
+    with clinic.stub.api(timeout=1.0) as api:
+        clinic.stub.down()
+        (check,) = examine(Site(api=api, target=Target(), store=clinic.store))
+    assert (check.part, check.level, check.away) == ("api", Level.FAIL, True)
+
+
+def stuck(job: str) -> Object:
+    return {
+        "metadata": {
+            "name": f"clara-{job}",
+            "labels": {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/job": job},
+            "finalizers": ["workflows.argoproj.io/artifact-gc"],
+            "deletionTimestamp": "2026-01-31T08:15:30Z",
+        },
+        "spec": {},
+    }
+
+
+def test_what_hangs_is_counted_and_freed_when_asked(clinic: Clinic) -> None:
+    clinic.answer = None
+    job = "0123456789abcdef0123456789abcdef"
+    clinic.stub.put(WORKFLOWS, stuck(job))
+    clinic.answer = {"phase": "Error", "message": STRICT}
+    (check,) = [check for check in clinic.examine() if check.part == "deletions"]
+    assert check.level is Level.WARN and job in check.said and "--sweep" in check.hint
+    (check,) = [check for check in clinic.examine(sweep=True) if check.part == "deletions"]
+    assert check.level is Level.OK and job in check.said
+    assert not clinic.stub.list(WORKFLOWS)
+
+
+def test_no_account_is_given_what_is_too_much() -> None:
+    for name, needed in rights.ACCOUNTS.items():
+        assert not set(needed) & set(rights.TOO_MUCH[name])
+
+
+def test_definitions_are_not_read(clinic: Clinic) -> None:
+    """Three megabytes each, and a right that only administrators have."""
+    clinic.examine()
+    assert not [request for request in clinic.stub.requests if DEFINITIONS.plural in request.path]
