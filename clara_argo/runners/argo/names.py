@@ -9,6 +9,7 @@ MANAGED = "app.kubernetes.io/managed-by=clara-argo"  # a label selector
 JOB = "clara.dev/job"  # label: the job
 DELIVERED = "clara.dev/delivered"  # label: "true" once the result was collected
 ATTEMPTS = "clara.dev/attempts"  # annotation, JSON: what retries before this one used up, see retry.py
+PENDING = "clara.dev/pending"  # annotation: seconds that a stage may wait for its place, as whoever submitted it said
 ENDED = "clara.dev/ended"  # annotation, JSON: why this program ended the job, see pending.py
 
 COMPLETED, PHASE = "workflows.argoproj.io/completed", "workflows.argoproj.io/phase"  # labels of a Workflow

@@ -6,6 +6,7 @@ What is counted is a pod that Kubernetes cannot place or whose image it cannot g
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -19,6 +20,12 @@ class Waiting(NamedTuple):
     stage: str
     reason: str  # what it waits for, in plain words
     left: float  # seconds until it has waited for too long; below 0: it has
+
+
+def allowed(workflow: Workflow, otherwise: int) -> int:
+    """Seconds. Whoever looks may end a job, and goes by what its submitter said, not by settings of his own."""
+    text = workflow.annotations.get(names.PENDING, "")
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else otherwise
 
 
 def first(workflow: Workflow, limit: int, now: datetime) -> Waiting | None:

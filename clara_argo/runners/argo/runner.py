@@ -92,7 +92,7 @@ class ArgoRunner:
 
     def _create(self, template: Object, job: str, payload: Payload) -> Workflow:
         submission.put_payload(self._store, payload)
-        return submission.create(self._api, template, job, payload.id)
+        return submission.create(self._api, template, job, payload.id, pending=self.target.pending)
 
     def _go_on(self, known: Workflow, payload: Payload, states: tuple[JobState, ...]) -> Job:
         job = self._job(known)
@@ -148,12 +148,11 @@ class ArgoRunner:
 
     def _seen(self, workflow: Workflow) -> Job:
         """The job; whoever looks also ends what has waited for too long."""
-        waiting = pending.first(workflow, self.target.pending, datetime.now(UTC))
+        limit = pending.allowed(workflow, self.target.pending)
+        waiting = pending.first(workflow, limit, datetime.now(UTC))
         if waiting is not None and waiting.left <= 0:
             LOG.warning("job %s is ended: stage %r %s", workflow.job, waiting.stage, waiting.reason)
-            workflow = (
-                self._cluster.change(workflow, pending.change(workflow, waiting, self.target.pending)) or workflow
-            )
+            workflow = self._cluster.change(workflow, pending.change(workflow, waiting, limit)) or workflow
         return self._job(workflow)
 
     def _job(self, workflow: Workflow) -> Job:

@@ -95,10 +95,15 @@ def put_payload(store: JobStore, payload: Payload) -> None:
     store.put_folder(key, payload.folder, follow=True)
 
 
-def create(api: Api, template: Object, job: str, payload: str) -> Workflow:
-    """The Workflow of the job, also when it exists by now. Raises TryAgain, Refused."""
+def create(api: Api, template: Object, job: str, payload: str, *, pending: int = 0) -> Workflow:
+    """The Workflow of the job, also when it exists by now. `pending`: seconds a stage may wait for its place.
+
+    Raises TryAgain, Refused.
+    """
     submission = compiler.Submission(job=job, payload=payload, created=now())
     wanted = compiler.workflow(template, submission)
+    if pending:
+        wanted["metadata"]["annotations"][names.PENDING] = str(pending)
     name = names.workflow(job)
     _pods_have_left(api, name)
     deadline = time.monotonic() + LEAVES_WITHIN

@@ -18,7 +18,8 @@ from clara_argo.errors import JobFailed, NotFound, Refused, TryAgain, UsageError
 from clara_argo.kubernetes.errors import Away
 from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import JobState, StageState
-from clara_argo.runners.argo import logs, names, reasons, submission, sweep
+from clara_argo.model.target import Target
+from clara_argo.runners.argo import ArgoRunner, logs, names, reasons, submission, sweep
 
 NAME = f"clara-{JOB}"
 
@@ -267,6 +268,16 @@ class TestWaiting:
             job = next(job for job in world.runner.watch(JOB) if job.message)
             assert job.state is JobState.PENDING
             assert job.message.startswith("stage 'first': waits for a free GPU (nvidia.com/gpu)")
+            world.runner.stop(JOB)
+
+    def test_somebody_with_less_patience_looks_and_ends_nothing(self, tmp_path: Path) -> None:
+        with argo(tmp_path, waits={"first": self.GPU}) as world:
+            world.runner.submit(world.chain("first"), JOB, world.payload)
+            next(job for job in world.runner.watch(JOB) if job.message)
+            hasty = ArgoRunner(world.stub.api(), world.pretend.store, Target(pending=0), apply=False)
+            with hasty:
+                assert [job.state for job in hasty.list()] == [JobState.PENDING]
+                assert hasty.get(JOB).state is JobState.PENDING
             world.runner.stop(JOB)
 
 
