@@ -123,4 +123,5 @@ STATUSES: dict[int, type[ClaraError]] = {
 def of(code: str, status: int, where: str, said: str) -> ClaraError:
     """The error for one answer. `where` names store and bucket, `said` is the answer's own text, bounded here."""
     kind = CODES.get(code) or STATUSES.get(status) or (NotUnderstood if code else WrongAddress)
-    return kind(f"{where}: {getattr(kind, 'hint', '')} ({code or 'no code'}, status {status}: {said[:200]})")
+    told = ", ".join(part for part in (code, f"status {status}" if status else "", said[:200]) if part)
+    return kind(f"{where}: {getattr(kind, 'hint', '')} ({told})")

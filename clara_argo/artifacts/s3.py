@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 
 class S3Store:
-    """Raises the errors of `artifacts/errors.py`; a request is tried again for some 20 seconds first.
+    """Raises the errors of `artifacts/errors.py`; a request is tried again for some 20 seconds first, and a server that
+    is silent is given up after a minute.
 
     May be used by several threads. `authority` is a file of certificates to trust, PEM.
     """
@@ -65,9 +66,12 @@ class S3Store:
                 raise
         return digest
 
-    def get_folder(self, key: str, into: Path) -> Path:
-        """Copy into a folder that does not exist yet or is empty, all or nothing. Raises NotFound, Damaged."""
-        return self._whole(lambda: tree.publish(into, lambda part: self._fill(key, part)))
+    def get_folder(self, key: str, into: Path, *, limit: int | None = None) -> Path:
+        """Copy into a folder that does not exist yet or is empty, all or nothing. Raises NotFound, Damaged.
+
+        `limit`: bytes that its files may have in all.
+        """
+        return self._whole(lambda: tree.publish(into, lambda part: self._fill(key, part, limit)))
 
     def exists(self, key: str) -> bool:
         return self._headers(key) is not None
@@ -115,6 +119,10 @@ class S3Store:
             next(iter(self._client.list_objects(self.bucket, prefix="clara-check/")), None)
 
     def _send(self, name: str, blocks: Iterator[bytes], digest: str) -> None:
+        """All or nothing. Once a part has failed minio reads the rest, sends none of it, and gives the upload up.
+
+        A process that is killed leaves its parts in the store: the bucket should drop unfinished uploads by a rule.
+        """
         with self._asking(name):
             result = self._client.put_object(
                 self.bucket, name, cast(BinaryIO, _Stream(blocks)), -1, "application/gzip", {DIGEST: digest},
@@ -144,9 +152,9 @@ class S3Store:
         response.close()
         return response.headers
 
-    def _fill(self, key: str, part: Path) -> None:
+    def _fill(self, key: str, part: Path, limit: int | None) -> None:
         with self._download(_object(key)) as (stream, headers):
-            found = pack.unpack(stream, part, key=key)
+            found = pack.unpack(stream, part, key=key, limit=limit)
         if _digest_in(headers) not in ("", found):
             raise errors.Damaged(f"{self.where}: {key} is not what was stored, its digest differs; store it again")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -160,6 +163,38 @@ def test_whatever_is_asked_says_what_is_wrong(
         assert weed.endpoint in str(told.value)
         assert weed.secret_key not in str(told.value) and "not-it" not in str(told.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_limit(store: S3Store, tmp_path: Path) -> None:
+    store.put_folder("k", folder(tmp_path / "a", x="1" * 100))
+    with pytest.raises(Damaged, match="larger than allowed"):
+        store.get_folder("k", tmp_path / "into", limit=99)
+    assert (store.get_folder("k", tmp_path / "into", limit=100) / "x").is_file()
+
+
+def test_several_threads(store: S3Store, tmp_path: Path) -> None:
+    def there_and_back(number: int) -> bool:
+        source = folder(tmp_path / f"a{number}", x=str(number) * 100_000)
+        digest = store.put_folder(f"k{number % 4}", source)
+        return store.exists(f"k{number % 4}") and digest == tree.digest(source)
+
+    with ThreadPoolExecutor(12) as threads:
+        assert all(threads.map(there_and_back, range(24)))
+    assert store.list() == ("k0", "k1", "k2", "k3")
+
+
+def test_without_the_client_it_says_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["minio"] = None
+from clara_argo.errors import NotInstalled
+try:
+    import clara_argo.artifacts.s3
+except NotInstalled as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "an S3 store needs minio: pip install 'clara-argo[argo]'\n"
 
 
 def test_check_says_nothing_where_all_is_well(store: S3Store) -> None:
