@@ -153,7 +153,8 @@ def run(command: Sequence[str], *, what: str, say: Say = lambda line: None, seco
     if late.is_set() or code:
         reason = f"did not end within {seconds:.0f} s" if late.is_set() else f"ended with {code}"
         text = "\n".join(f"  {line}" for line in last) or "  (it said nothing)"
-        raise BuildFailed(f"{what}: {command[0]} {reason}; its last lines:\n{text}\nThe command: {shlex.join(command)}")
+        # Not the command itself: a password for an index of packages may be in it.
+        raise BuildFailed(f"{what}: {command[0]} {reason}; its last lines:\n{text}\nAll of them with -v.")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
