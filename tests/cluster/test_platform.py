@@ -15,7 +15,7 @@ from cluster.world import World
 from unit import manifests
 
 from clara_argo.cli import main
-from clara_argo.errors import Refused
+from clara_argo.errors import NotFound, Refused
 from clara_argo.kubernetes import access
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.errors import NotHere
@@ -70,37 +70,41 @@ def as_account(api: Api, cluster: Cluster, name: str, path: Path) -> Path:
     return path
 
 
-def test_the_adapters_account_is_enough_for_jobs(
+@pytest.fixture
+def adapters(
     world: World, api: Api, cluster: Cluster, accounts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = world.shells.chain(world.shells.stage("read"), world.shells.stage("write"))
-    templates.apply(good, cluster.target, api)  # by somebody who may
+) -> Iterator[World]:
+    """The world as the adapter's account sees it; templates are put there by somebody who may."""
     monkeypatch.setenv("KUBECONFIG", str(as_account(api, cluster, "clara-adapter", tmp_path / "adapter")))
     with open_runner("argo") as runner:
-        mine = secrets.token_hex(16)
-        runner.submit(good, mine, world.payload)
-        assert list(runner.watch(mine))[-1].state is JobState.SUCCEEDED
-        assert "read speaks" in [line.text for line in runner.logs(mine, "read")]
-        assert (runner.result(mine, tmp_path / "result") / "trace").read_text().split() == ["read", "write"]
-        assert mine in [listed.id for listed in runner.list()]
-        runner.delivered(mine)
-        runner.collected(mine)
-        runner.delete(mine)
+        made = World(runner, runner, world.shells, world.payload)
+        try:
+            yield made
+        finally:
+            made.clean()
 
 
-def test_the_adapters_account_can_stop_and_retry(
-    world: World, api: Api, cluster: Cluster, accounts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad = world.shells.chain(world.shells.stage("read"), world.shells.stage("fail", "exit 3"))
-    templates.apply(bad, cluster.target, api)
-    monkeypatch.setenv("KUBECONFIG", str(as_account(api, cluster, "clara-adapter", tmp_path / "adapter")))
-    with open_runner("argo") as runner:
-        mine = secrets.token_hex(16)
-        runner.submit(bad, mine, world.payload)
-        assert list(runner.watch(mine))[-1].state is JobState.FAILED
-        runner.retry(mine)
-        assert runner.stop(mine).state.ended
-        runner.delete(mine)
+def test_the_adapters_account_is_enough_for_jobs(adapters: World, api: Api, cluster: Cluster, tmp_path: Path) -> None:
+    graph = adapters.shells.chain(adapters.shells.stage("read"), adapters.shells.stage("write"))
+    with pytest.raises(NotFound):
+        adapters.runner.submit(graph, secrets.token_hex(16), adapters.payload)
+    templates.apply(graph, cluster.target, api)
+    job = adapters.start(graph)
+    assert adapters.end(job).state is JobState.SUCCEEDED
+    assert "read speaks" in [line.text for line in adapters.runner.logs(job, "read")]
+    result = adapters.runner.result(job, tmp_path / "result")
+    assert (result / "trace").read_text().split() == ["read", "write"]
+    assert job in [listed.id for listed in adapters.runner.list()]
+    adapters.runner.collected(job)
+
+
+def test_the_adapters_account_can_stop_and_retry(adapters: World, api: Api, cluster: Cluster) -> None:
+    graph = adapters.shells.chain(adapters.shells.stage("read"), adapters.shells.stage("fail", "exit 3"))
+    templates.apply(graph, cluster.target, api)
+    job = adapters.start(graph)
+    assert adapters.end(job).state is JobState.FAILED
+    adapters.runner.retry(job)
+    assert adapters.runner.stop(job).state.ended
 
 
 def test_the_adapters_account_is_for_nothing_else(api: Api, cluster: Cluster, accounts: None, tmp_path: Path) -> None:

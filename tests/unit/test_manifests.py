@@ -15,6 +15,7 @@ from unit import manifests
 from unit.manifests import Object
 
 from clara_argo.compile import Cluster
+from clara_argo.platform import rights
 
 OVERLAYS = ("kind", "single-node", "cluster")
 ROOT = manifests.MANIFESTS.parent
@@ -105,24 +106,27 @@ def test_accounts_and_repository_are_those_of_compiled_templates(objects: list[O
     assert value["s3"]["keyFormat"].startswith("jobs/{{workflow.parameters.job}}/")
 
 
-RIGHTS = {
-    "clara-stage": {"workflowtaskresults": {"create", "patch"}},
-    "clara-artifact-gc": {"workflowartifactgctasks": {"list", "watch"}, "workflowartifactgctasks/status": {"patch"}},
-    "clara-adapter": {
-        "workflows": {"create", "get", "list", "watch", "patch", "delete"},
-        "workflowtemplates": {"get", "list"},
-        "pods": {"get", "list", "watch", "delete"},
-        "pods/log": {"get"},
-    },
-}
-
-
-@pytest.mark.parametrize("account", RIGHTS)
+@pytest.mark.parametrize("account", rights.ACCOUNTS)
 def test_rights_are_those_that_were_tried_and_no_more(objects: list[Object], account: str) -> None:
-    role = manifests.named(objects, "Role", account)
-    given = {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
-    assert given == RIGHTS[account]
-    assert not any("*" in str(rule) for rule in role["rules"])
+    given = rules_of(manifests.named(objects, "Role", account))
+    assert given == list(rights.rules(rights.ACCOUNTS[account]))
+
+
+def test_a_developer_runs_jobs_and_applies_templates(objects: list[Object]) -> None:
+    role = rules_of(manifests.named(objects, "Role", "clara-developer"))
+    given = {(group, resource, verb) for group, resource, verbs in role for verb in verbs}
+    wanted = rights.rules((*rights.JOBS, *rights.TEMPLATES))
+    assert {(group, resource, verb) for group, resource, verbs in wanted for verb in verbs} <= given
+
+
+def rules_of(role: Object) -> list[tuple[str, str, tuple[str, ...]]]:
+    for rule in role["rules"]:
+        assert len(rule["apiGroups"]) == 1 and "*" not in str(rule)
+    return [
+        (rule["apiGroups"][0], resource, tuple(rule["verbs"]))
+        for rule in role["rules"]
+        for resource in rule["resources"]
+    ]
 
 
 def test_secrets_and_configuration_that_are_named_are_there(objects: list[Object]) -> None:

@@ -1,0 +1,317 @@
+"""Install: a wish becomes a kustomization, no cluster is changed that was not named, waiting says for what."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from unit import manifests as built
+from unit.kubernetes.stub import Stub
+
+from clara_argo.cli import main
+from clara_argo.errors import DefinitionError, NotFound, Refused, TryAgain, UsageError
+from clara_argo.kubernetes.kinds import DEPLOYMENTS, NAMESPACES, NODES, PODS, SECRETS, STATEFUL_SETS
+from clara_argo.model.target import Credentials, StoreAccess
+from clara_argo.platform import install, manifests
+from clara_argo.platform.install import JOBS
+from clara_argo.platform.manifests import Wish
+
+ADAPTER = built.MANIFESTS / "adapter" / "adapter.yaml"
+OUTSIDE = StoreAccess(endpoint="s3.example:9000", bucket="imaging", secure=True, region="eu-1")
+CREDENTIALS = Credentials(access_key="clara", secret_key="a=b/c+d'\"#$x")
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        stub.kinds |= {JOBS}
+        yield stub
+
+
+def objects(tmp_path: Path, wish: Wish) -> list[built.Object]:
+    return built.build(manifests.lay(tmp_path / "copy", wish, CREDENTIALS))
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    path = tmp_path / "namespace-install.yaml"
+    path.write_text(built.ARGO)
+    return path
+
+
+# What is wished
+
+
+def test_everything_for_kind(tmp_path: Path, release: Path) -> None:
+    wish = Wish(overlay="kind", release=release, adapter=ADAPTER, registry="registry.example/team/")
+    made = objects(tmp_path, wish)
+    assert built.named(made, "Service", "clara-adapter")["spec"]["type"] == "NodePort"
+    pod = built.named(made, "StatefulSet", "clara-adapter")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == "registry.example/team/clara-argo/adapter:0.1.0"
+    built.named(made, "Deployment", "workflow-controller")
+
+
+def test_credentials_arrive_letter_by_letter_and_are_for_us_alone(tmp_path: Path) -> None:
+    made = objects(tmp_path, Wish(overlay="single-node", argo=False))
+    secret = built.named(made, "Secret", "clara-s3")["data"]
+    assert {key: base64.b64decode(value).decode() for key, value in secret.items()} == {
+        "accesskey": CREDENTIALS.access_key,
+        "secretkey": CREDENTIALS.secret_key,
+    }
+    assert stat.S_IMODE((tmp_path / "copy/credentials/s3.env").stat().st_mode) == 0o600
+
+
+def test_a_store_outside_is_told_to_argo_and_to_the_adapter(tmp_path: Path) -> None:
+    made = objects(tmp_path, Wish(overlay="cluster", argo=False, adapter=ADAPTER, store=OUTSIDE))
+    value = yaml.safe_load(built.named(made, "ConfigMap", "artifact-repositories")["data"]["clara-v1"])
+    shipped = yaml.safe_load((built.MANIFESTS / "stages" / "repository.yaml").read_text())["data"]["clara-v1"]
+    ours = yaml.safe_load(shipped)
+    assert value == ours | {
+        "s3": ours["s3"] | {"endpoint": "s3.example:9000", "bucket": "imaging", "insecure": False, "region": "eu-1"}
+    }
+    container = built.named(made, "StatefulSet", "clara-adapter")["spec"]["template"]["spec"]["containers"][0]
+    told = {item["name"]: item.get("value") for item in container["env"]}
+    assert told["CLARA_S3_ENDPOINT"] == "s3.example:9000"
+    assert (told["CLARA_S3_BUCKET"], told["CLARA_S3_SECURE"]) == ("imaging", "true")
+    assert not [item for item in made if item["metadata"]["name"] == "clara-s3" and item["kind"] == "StatefulSet"]
+
+
+def test_without_argo_nothing_of_it_is_touched(tmp_path: Path) -> None:
+    made = objects(tmp_path, Wish(overlay="kind", argo=False, namespace="radiology"))
+    assert not [item for item in made if item["kind"] == "Deployment"]
+    assert {item["metadata"].get("namespace", "radiology") for item in made} == {"radiology"}
+
+
+def test_a_users_own_s3_env_is_not_taken_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = built.copy(tmp_path)
+    (checkout / "credentials" / "s3.env").write_text("accesskey=other\nsecretkey=other\n")
+    monkeypatch.setattr("clara_argo.shipped.folder", lambda name: checkout)
+    manifests.lay(tmp_path / "copy", Wish(overlay="kind"), CREDENTIALS)
+    assert "other" not in (tmp_path / "copy/credentials/s3.env").read_text()
+
+
+def adapter(tmp_path: Path, old: str, new: str) -> Path:
+    text = ADAPTER.read_text()
+    assert old in text
+    path = tmp_path / "adapter.yaml"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("host: 0.0.0.0", "host: 127.0.0.1", "heard by nobody"),
+        ("port: 11112\nspool", "port: 104\nspool", "port 104"),
+        ("/var/lib/clara/spool ", "/tmp/spool ", "volume"),
+    ],
+)
+def test_an_adapter_that_could_not_work_in_a_pod(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        manifests.check(Wish(overlay="kind", adapter=adapter(tmp_path, old, new)))
+
+
+def test_an_adapters_file_that_is_wrong_says_where(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="adapter.yaml"):
+        manifests.check(Wish(overlay="kind", adapter=adapter(tmp_path, "sources: [CT1]", "sources: [CT2]")))
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "said"),
+    [
+        (Wish(overlay="cluster"), UsageError, "CLARA_S3_ENDPOINT"),
+        (
+            Wish(overlay="cluster", store=StoreAccess(endpoint="s3:1", bucket="b12", authority="ca.pem")),
+            UsageError,
+            "caSecret",
+        ),
+        (Wish(overlay="kind", release=Path("/nowhere.yaml")), NotFound, "namespace-install.yaml"),
+    ],
+)
+def test_wishes_that_cannot_be(wish: Wish, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        manifests.check(wish)
+
+
+@pytest.mark.parametrize("secret", ["", "two words", "line\nbreak", "ß"])
+def test_secrets_that_no_file_of_variables_holds(tmp_path: Path, secret: str) -> None:
+    with pytest.raises(UsageError, match="secret key"):
+        manifests.lay(tmp_path / "copy", Wish(overlay="kind"), Credentials(access_key="a", secret_key=secret))
+
+
+# What is there
+
+
+def test_an_overlay_is_chosen_by_what_is_there(stub: Stub) -> None:
+    with stub.api() as api:
+        assert install.choose(api, "kind-clara")[0] == "kind"
+        stub.put(NODES, {"metadata": {"name": "one"}})
+        assert install.choose(api, "hospital")[0] == "single-node"
+        stub.put(NODES, {"metadata": {"name": "two"}})
+        assert install.choose(api, "hospital")[0] == "cluster"
+
+
+def test_credentials_stay_unless_others_are_given(stub: Stub) -> None:
+    own, outside = Wish(overlay="kind"), Wish(overlay="cluster", store=OUTSIDE)
+    with stub.api() as api:
+        assert install.credentials(api, own, CREDENTIALS)[0] == CREDENTIALS
+        first, second = (install.credentials(api, own, None)[0] for _ in range(2))
+        assert len(first.secret_key) >= 30 and first != second
+        with pytest.raises(UsageError, match="CLARA_S3_ACCESS_KEY"):
+            install.credentials(api, outside, None)
+        data = {name: base64.b64encode(name.encode()).decode() for name in ("accesskey", "secretkey")}
+        stub.put(SECRETS, {"metadata": {"name": "clara-s3"}, "data": data})
+        kept = Credentials(access_key="accesskey", secret_key="secretkey")
+        assert install.credentials(api, own, None)[0] == install.credentials(api, outside, None)[0] == kept
+        stub.change(SECRETS, "clara-s3", {"data": {"secretkey": None}})
+        with pytest.raises(Refused, match="secretkey"):
+            install.credentials(api, own, None)
+
+
+def put(stub: Stub, kind: Any, name: str, status: built.Object) -> None:
+    stub.put(kind, {"metadata": {"name": name}, "spec": {"replicas": 1}, "status": {"observedGeneration": 1} | status})
+
+
+def test_waiting_ends_when_everything_is_ready(stub: Stub) -> None:
+    put(stub, DEPLOYMENTS, "workflow-controller", {"readyReplicas": 1})
+    put(stub, STATEFUL_SETS, "clara-s3", {"readyReplicas": 1})
+    put(stub, STATEFUL_SETS, "clara-adapter", {"readyReplicas": 1})
+    put(stub, JOBS, "clara-bucket", {"succeeded": 1})
+    said: list[str] = []
+    with stub.api() as api:
+        install.wait(api, install.parts(Wish(overlay="kind", adapter=ADAPTER)), 0, said.append)
+    assert sorted(said) == [f"{n}: ready" for n in ("clara-adapter", "clara-bucket", "clara-s3", "workflow-controller")]
+
+
+IMAGE = {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}
+PLACE = {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no volume"}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(IMAGE, "ImagePullBackOff: no such image"), (PLACE, "Unschedulable: no volume"), ({}, "not ready")],
+)
+def test_waiting_says_for_what(stub: Stub, status: built.Object, said: str) -> None:
+    put(stub, STATEFUL_SETS, "clara-s3", {"readyReplicas": 0})
+    put(stub, JOBS, "clara-bucket", {"succeeded": 1})
+    labels = {"app.kubernetes.io/name": "clara-s3"}
+    stub.put(PODS, {"metadata": {"name": "clara-s3-0", "labels": labels}, "status": status})
+    with stub.api() as api, pytest.raises(TryAgain, match=f"clara-s3: {said}"):
+        install.wait(api, install.parts(Wish(overlay="kind", argo=False)), -1, lambda line: None)
+
+
+# The command
+
+KUBECTL = """#!/bin/sh
+echo "$@" >> "$KUBECTL_LOG"
+case "$1 $2 $3" in
+  kustomize*) test -f "$2/kustomization.yaml" && echo objects ;;
+  *create*) echo namespace/clara ;;
+  *apply*) if test -n "$KUBECTL_FAILS"; then echo "conflict with somebody" >&2; exit 1; fi
+           echo "Warning: old version" >&2; echo "namespace/clara serverside-applied" ;;
+esac
+"""
+
+
+class Shell:
+    """`clara cluster install` with a kubectl that writes down how it was called, on a stub."""
+
+    def __init__(self, stub: Stub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log = folder / "calls"
+        program = folder / "bin" / "kubectl"
+        program.parent.mkdir()
+        program.write_text(KUBECTL)
+        program.chmod(0o755)
+        config = {
+            "current-context": "lab",
+            "clusters": [{"name": "c", "cluster": {"server": stub.url}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": n, "context": {"cluster": "c", "user": "u"}} for n in ("lab", "kind-clara")],
+        }
+        (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("KUBECTL_LOG", str(self.log))
+        stub.put(NODES, {"metadata": {"name": "node"}})
+
+    def __call__(self, *words: str) -> Result:
+        return CliRunner().invoke(main, ["cluster", "install", "--timeout", "0", *words])
+
+    @property
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def shell(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    return Shell(stub, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def ready(stub: Stub) -> None:
+    put(stub, STATEFUL_SETS, "clara-s3", {"readyReplicas": 1})
+    put(stub, JOBS, "clara-bucket", {"succeeded": 1})
+
+
+def test_a_cluster_that_was_not_named_is_not_changed(shell: Shell) -> None:
+    done = shell("--no-argo")
+    assert done.exit_code == 64
+    assert "nothing was changed" in done.stderr and "--context" in done.stderr
+    assert "single-node (there is one node)" in done.stdout
+    assert shell.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "context"), [(("--yes",), ""), (("--context", "kind-clara"), "--context=kind-clara ")]
+)
+def test_a_cluster_that_was_named(shell: Shell, ready: None, words: tuple[str, ...], context: str) -> None:
+    done = shell("--no-argo", *words)
+    assert done.exit_code == 0, done.output
+    build, apply = shell.calls
+    assert build.startswith("kustomize ")
+    assert apply.startswith(f"{context}apply --server-side -f ")
+    assert "namespace/clara serverside-applied" in done.stdout
+    assert "Warning: old version" in done.stderr and "clara-s3: ready" in done.stderr
+    assert ("kind-clara" in done.stdout) == bool(context)
+    assert not Path(build.split()[1]).exists(), "the copy with the secret stays"
+
+
+def test_a_dry_run_lets_the_cluster_judge(shell: Shell, stub: Stub) -> None:
+    assert shell("--no-argo", "--dry-run").exit_code == 0
+    assert "create --dry-run=client" in shell.calls[-1]
+    stub.put(NAMESPACES, {"metadata": {"name": "clara"}})
+    assert shell("--no-argo", "--dry-run", "--force").exit_code == 0
+    assert "apply --server-side --dry-run=server --force-conflicts" in shell.calls[-1]
+    assert not [request for request in stub.requests if request.method != "GET"]
+
+
+def test_what_kubectl_says_is_shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECTL_FAILS", "1")
+    done = shell("--no-argo", "--yes")
+    assert done.exit_code == 64 and "conflict with somebody" in done.stderr
+
+
+def test_without_kubectl(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = shell("--no-argo", "--yes")
+    assert done.exit_code == 3 and "kubectl" in done.stderr
+
+
+def test_secrets_are_printed_nowhere(shell: Shell, ready: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLARA_S3_ACCESS_KEY", "clara")
+    monkeypatch.setenv("CLARA_S3_SECRET_KEY", "do-not-print-me")
+    done = shell("--no-argo", "--yes")
+    assert done.exit_code == 0
+    assert "do-not-print-me" not in done.output + "".join(shell.calls)
+
+
+def test_both_ways_to_have_argo_are_none(shell: Shell, tmp_path: Path) -> None:
+    assert shell("--no-argo", "--argo", str(tmp_path / "x")).exit_code == 64
