@@ -1,6 +1,7 @@
 """A limit on waiting: Argo's own never fires beside a retry, so a stage that finds no place is ended from here.
 
 What is counted is a pod that Kubernetes cannot place or whose image it cannot get; one that only starts is left alone.
+By the clock of this machine, from the moment at which Argo made the pod.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _waiting(stage: str, node: Node, limit: int, now: datetime) -> Waiting | Non
         since = datetime.fromisoformat(node.started)
     except ValueError:
         return None
-    if not reason:
+    if not reason or reason.startswith(words.TURN):
         return None
     limit = min(limit, HOPELESS) if words.hopeless(node.message) else limit
     return Waiting(stage, reason, limit - (now - since).total_seconds())

@@ -15,31 +15,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from clara_argo.errors import ClaraError, Held, JobFailed, NotFound, TryAgain
+from clara_argo.errors import ClaraError, Held, JobFailed, NotFound
 from clara_argo.graph import Graph
 from clara_argo.kubernetes.client import Api
-from clara_argo.kubernetes.errors import NotHere
-from clara_argo.kubernetes.kinds import PODS, WORKFLOWS
+from clara_argo.kubernetes.kinds import WORKFLOWS
 from clara_argo.model.job import JOB_ID, Job, JobState, Payload
 from clara_argo.model.target import Target
-from clara_argo.runners.argo import names, pending, results, retry, status, submission, sweep
+from clara_argo.runners.argo import names, pending, results, status, submission, sweep
 from clara_argo.runners.argo.attempts import Attempt
 from clara_argo.runners.argo.cluster import Cluster
 from clara_argo.runners.argo.logs import Logs
 from clara_argo.runners.argo.reasons import Reasons
+from clara_argo.runners.argo.steering import Steering
 from clara_argo.runners.argo.store import JobStore
-from clara_argo.runners.argo.workflow import Unreadable, Workflow, head, packed_nodes, read
+from clara_argo.runners.argo.workflow import Unreadable, Workflow, head, read
 from clara_argo.runners.protocol import LogLine
 
 LOG = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 TICK = 5.0  # seconds between two looks at a job that only waits
-LOOK = 0.5  # seconds between two looks at what shall go away
-STOPS_WITHIN = 60.0  # seconds
-PODS_WITHIN = 45.0  # seconds that pods get to end by themselves, a grace period and some
-LEAVES_WITHIN = 30.0  # seconds that Argo's clean-up of a deleted job is waited for; it takes five
-TRIES = 5  # of a change that another one came before
 SWEEP_EVERY = 600.0  # seconds
 
 
@@ -53,6 +48,7 @@ class ArgoRunner:
         self._templates = submission.Templates(api, target, apply=apply)
         self._logs = Logs(self._cluster, store)
         self._reasons = Reasons(store, self._last_lines)
+        self._steering = Steering(self._cluster, store, self._job)
         self._swept, self._sweeping = time.monotonic(), threading.Lock()
 
     def __enter__(self) -> Self:
@@ -92,7 +88,7 @@ class ArgoRunner:
 
     def _create(self, template: Object, job: str, payload: Payload) -> Workflow:
         submission.put_payload(self._store, payload)
-        return submission.create(self._api, template, job, payload.id, pending=self.target.pending)
+        return submission.create(self._api, self._store, template, job, payload.id, pending=self.target.pending)
 
     def _go_on(self, known: Workflow, payload: Payload, states: tuple[JobState, ...]) -> Job:
         job = self._job(known)
@@ -164,64 +160,10 @@ class ArgoRunner:
     # -- steering -------------------------------------------------------------------------------------------------
 
     def stop(self, job: str) -> Job:
-        workflow = self._cluster.find(job)
-        if workflow.ended:
-            return self._job(workflow)
-        self._api.patch(WORKFLOWS, workflow.name, {"spec": {"shutdown": "Terminate"}})
-        deadline = time.monotonic() + STOPS_WITHIN
-        for current in self._cluster.follow(workflow, LOOK):
-            if current.ended:
-                return self._job(current)
-            if time.monotonic() > deadline:
-                break
-        raise TryAgain(
-            f"job {job} was told to stop and has not within {STOPS_WITHIN:.0f} s; is the workflow-controller running? "
-            "see 'clara cluster doctor'"
-        )
+        return self._steering.stop(job)
 
     def retry(self, job: str, from_stage: str | None = None) -> Job:
-        for _ in range(TRIES):
-            made = self._cluster.made(job)
-            workflow = read(made)
-            before = self._job(workflow)
-            if not workflow.ended:
-                raise Held(f"job {job} is running; stop it first, or wait")
-            stages = retry.again(workflow, before, from_stage)
-            if not stages:
-                return before
-            self._inputs_are_there(workflow, stages)
-            self._remove_pods(workflow, retry.dropped(workflow, stages))
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            change = retry.change(workflow, before, stages, now, packed_nodes(made))
-            changed = self._cluster.change(workflow, change)
-            if changed is not None:
-                return self._job(changed)
-        raise TryAgain(f"job {job} is changed by somebody else all the time; try again")
-
-    def _inputs_are_there(self, workflow: Workflow, stages: frozenset[str]) -> None:
-        """A payload is removed once its results were collected. Raises NotFound."""
-        wants = workflow.fused or any(workflow.stages[stage] in workflow.wants_payload for stage in stages)
-        if wants and not self._store.exists(names.payload_key(workflow.payload)):
-            raise NotFound(
-                f"job {workflow.job} cannot run again: its input, payload {workflow.payload!r}, is no longer in the "
-                "store; submit the job again with its input"
-            )
-
-    def _remove_pods(self, workflow: Workflow, nodes: frozenset[str]) -> None:
-        """Argo takes a pod of the same name for the new one: it must be gone. The last ones are not asked any more."""
-        begun, force = time.monotonic(), False
-        while True:
-            left = [pod for node, pod in self._cluster.pods(workflow).items() if node in nodes]
-            if not left:
-                return
-            waited = time.monotonic() - begun
-            if waited > 2 * PODS_WITHIN:
-                raise TryAgain(f"job {workflow.job}: pod {left[0]} does not go away; look at its node, then try again")
-            if waited < LOOK or (waited > PODS_WITHIN and not force):
-                force = waited > PODS_WITHIN
-                for pod in left:
-                    self._api.delete(PODS, pod, grace=0 if force else None)
-            time.sleep(LOOK)
+        return self._steering.retry(job, from_stage)
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -247,25 +189,8 @@ class ArgoRunner:
         workflow = self._cluster.find(job)
         if not workflow.ended:
             raise Held(f"job {job} is running; stop it first")
-        self._api.delete(WORKFLOWS, workflow.name)
-        self._wait_until_gone(workflow)
+        self._steering.delete(workflow)
         results.forget(self._store, workflow, self._others(), everything=True)
-
-    def _wait_until_gone(self, workflow: Workflow) -> None:
-        """Argo's clean-up must not meet a new job of the same name, and what it cannot do is done from here."""
-        deadline = time.monotonic() + 2 * LEAVES_WITHIN
-        while True:
-            try:
-                left = head(self._api.get(WORKFLOWS, workflow.name))
-            except NotHere:
-                return
-            if not left.deleted:
-                return  # a new one of the same name
-            if time.monotonic() > deadline:
-                raise TryAgain(f"job {workflow.job}: its Workflow does not leave the cluster; delete it again")
-            if sweep.hangs(self._api, left, LEAVES_WITHIN):
-                sweep.free(self._api, self._store, left)
-            time.sleep(LOOK)
 
     def _others(self) -> tuple[Workflow, ...]:
         return tuple(head(made) for made in self._cluster.all())

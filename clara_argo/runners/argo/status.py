@@ -53,6 +53,8 @@ def job(workflow: Workflow, target: str, said: Said = nothing) -> Job:
 def _state(workflow: Workflow, runs: tuple[StageRun, ...], ended: dict[str, object]) -> tuple[JobState, str]:
     if not workflow.ended:
         waiting = next((f"stage '{run.name}': {run.message}" for run in runs if _waits(run)), "")
+        if workflow.phase == "Pending":  # of Argo's own limits, for example on Workflows at once
+            waiting = waiting or one_line(workflow.message)
         going = any(run.state is not StageState.PENDING or run.attempt > 1 for run in runs)
         return (JobState.RUNNING if going else JobState.PENDING), waiting
     if workflow.phase == "Succeeded":

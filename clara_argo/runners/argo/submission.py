@@ -14,7 +14,7 @@ from clara_argo.kubernetes.errors import Away, Exists, NoSuchKind, NotHere
 from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import Payload
 from clara_argo.model.target import Target
-from clara_argo.runners.argo import names
+from clara_argo.runners.argo import names, sweep
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow, read
 from clara_argo.runners.record import now
@@ -95,7 +95,7 @@ def put_payload(store: JobStore, payload: Payload) -> None:
     store.put_folder(key, payload.folder, follow=True)
 
 
-def create(api: Api, template: Object, job: str, payload: str, *, pending: int = 0) -> Workflow:
+def create(api: Api, store: JobStore, template: Object, job: str, payload: str, *, pending: int = 0) -> Workflow:
     """The Workflow of the job, also when it exists by now. `pending`: seconds a stage may wait for its place.
 
     Raises TryAgain, Refused.
@@ -117,7 +117,9 @@ def create(api: Api, template: Object, job: str, payload: str, *, pending: int =
                 raise
         if there is not None and not there.deleted:
             return there
-        if time.monotonic() > deadline:
+        if there is not None and sweep.hangs(api, there):
+            sweep.free(api, store, there)
+        elif time.monotonic() > deadline:
             raise TryAgain(f"job {job} cannot begin: an earlier Workflow {name} is still being deleted; try again")
         time.sleep(LOOK)
 

@@ -18,6 +18,7 @@ IMAGE = re.compile(r'(?:image|reference name|to pull) "([^"]+)"')
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 IMAGE_TROUBLE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError")
 START_TROUBLE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
+TURN = "waits for its turn"  # of a lock; Argo queues those that want it
 HOPELESS = ("ErrImageNeverPull", "InvalidImageName")  # what waiting cannot mend
 SHUTDOWN = ("shutdown with strategy", "Stopped with strategy")
 GPU = re.compile(r"gpu$|/mig-|/gpu", re.IGNORECASE)
@@ -25,6 +26,8 @@ GPU = re.compile(r"gpu$|/mig-|/gpu", re.IGNORECASE)
 
 def waits_for(message: str) -> str:
     """What a pod that does not start waits for; "" when it is only starting."""
+    if message.startswith("Waiting for "):
+        return f"{TURN}: {one_line(message, 300)}"
     found = UNSCHEDULABLE.match(message)
     if found:
         return _no_place(found[1])

@@ -11,7 +11,7 @@ import pytest
 from unit.kubernetes.stub import Stub
 from unit.runners import graphs
 from unit.runners.contract import JOB, LATER, end, run
-from unit.runners.pretend import EXECUTOR, GC, Failure
+from unit.runners.pretend import EXECUTOR, GC, Failure, now
 from unit.runners.test_argo import NO_LUCK, ArgoWorld, argo, stage
 
 from clara_argo.errors import JobFailed, NotFound, Refused, TryAgain, UsageError
@@ -286,7 +286,7 @@ class TestSteering:
         self, world: ArgoWorld, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run(world, "first", "fails")
-        remove, calls = world.runner._remove_pods, []
+        remove, calls = world.runner._steering.remove_pods, []
 
         def meanwhile(*args: object) -> None:
             calls.append(args)
@@ -294,7 +294,7 @@ class TestSteering:
                 world.stub.change(WORKFLOWS, NAME, {"metadata": {"labels": {"somebody": "else"}}})
             remove(*args)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(world.runner, "_remove_pods", meanwhile)
+        monkeypatch.setattr(world.runner._steering, "remove_pods", meanwhile)
         world.runner.retry(JOB)
         assert len(calls) == 2
         job = end(world)
@@ -326,7 +326,7 @@ class TestSteering:
         template = world.runner._templates.of(graph)
         world.stub.remove(TEMPLATES, "test")
         submission.put_payload(world.store, world.payload)
-        submission.create(world.stub.api(), template, JOB, world.payload.id)
+        submission.create(world.stub.api(), world.store, template, JOB, world.payload.id)
         job = end(world)
         assert job.state is JobState.FAILED and "not found" in job.message
         assert world.runner.resume(graph, JOB, world.payload).state is JobState.PENDING
@@ -425,9 +425,23 @@ class TestSweeping:
         run(world, "first")
         world.pretend.cleans = False
         world.stub.remove(WORKFLOWS, NAME)
+        world.stub.change(WORKFLOWS, NAME, {"metadata": {"deletionTimestamp": now()}})
         leave = threading.Timer(0.3, lambda: world.stub.change(WORKFLOWS, NAME, {"metadata": {"finalizers": []}}))
-        runner = world.another()
         leave.start()
-        assert not runner.submit(world.chain("first"), JOB, world.payload).state.ended
+        assert not world.runner.submit(world.chain("first"), JOB, world.payload).state.ended
         leave.join()
         assert end(world).state is JobState.SUCCEEDED
+
+    def test_a_new_job_frees_an_old_one_that_hangs(self, world: ArgoWorld) -> None:
+        run(world, "first")
+        world.pretend.cleans = False
+        world.stub.remove(WORKFLOWS, NAME)
+        assert not world.runner.submit(world.chain("first"), JOB, world.payload).state.ended
+        assert end(world).state is JobState.SUCCEEDED
+
+    def test_a_list_frees_what_hangs(self, world: ArgoWorld) -> None:
+        run(world, "first")
+        world.pretend.cleans = False
+        world.stub.remove(WORKFLOWS, NAME)
+        assert world.runner.list() == ()
+        assert world.stub.list(WORKFLOWS) == []

@@ -223,6 +223,7 @@ WAITING = {
     'ErrImagePull: failed to pull and unpack image "r/x:1": 401 Unauthorized': "name a pull secret",
     'ErrImageNeverPull: Container image "r/x:1" is not present with pull policy of Never': "is not on the node",
     'InvalidImageName: Failed to apply default image tag "R/X": invalid': "has no valid name",
+    "Waiting for clara/ConfigMap/limits/inference lock. Lock status: 0/1": "waits for its turn",
     'CreateContainerConfigError: secret "s" not found': 'its container cannot be made: secret "s" not found',
 }
 
@@ -263,6 +264,21 @@ def test_what_waiting_cannot_mend_is_not_waited_for() -> None:
 def test_a_job_whose_pods_run_does_not_wait(name: str) -> None:
     workflow = read(made(name))
     assert pending.first(workflow, 1, datetime.now(UTC)) is None
+
+
+def test_a_turn_is_waited_for_as_long_as_it_takes() -> None:
+    workflow = made("no-place")
+    pod = next(node for node in workflow["status"]["nodes"].values() if node["type"] == "Pod")
+    pod["message"] = "Waiting for clara/ConfigMap/limits/inference lock. Lock status: 0/1"
+    assert pending.first(read(workflow), 1, datetime.now(UTC)) is None
+    assert seen(read(workflow)).message.startswith("stage 'big': waits for its turn")
+
+
+def test_a_job_that_argo_puts_off_says_so() -> None:
+    workflow = made("no-place")
+    workflow["status"] = {"phase": "Pending", "message": "Workflow processing has been postponed"}
+    job = seen(read(workflow))
+    assert (job.state, job.message) == (JobState.PENDING, "Workflow processing has been postponed")
 
 
 def test_the_first_stage_stands_for_a_pod_of_all() -> None:
