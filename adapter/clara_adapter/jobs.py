@@ -210,12 +210,13 @@ class Jobs:
         A second time is no accident.
         """
         if job.id in self._lost:
-            self._end(job, "failed", f"{error}; it had been submitted again once before")
+            self._end(job, "failed", f"it was deleted twice where it ran, and is not submitted a third time: {error}")
             return True
         self._lost.add(job.id)
         self._with_runner.discard(job.id)
-        self._pauses.pause(job.id, f"{error}; it is submitted again, once")
-        self._say(job, f"{error}; it is submitted again, once")
+        again = f"it was deleted where it ran and is submitted again, once: {error}"
+        self._pauses.pause(job.id, again)
+        self._say(job, again)
         return True
 
     # -- following --------------------------------------------------------------------------------------------------

@@ -92,6 +92,8 @@ class Pretend:
         if kind != WORKFLOWS:
             return
         if type == "DELETED":
+            for pod in self.stub.list(PODS, f"{GROUP}/workflow={made['metadata']['name']}"):
+                self.stub.remove(PODS, pod["metadata"]["name"])  # as its owner is gone
             with self._changed:
                 self._changed.notify_all()
             return
