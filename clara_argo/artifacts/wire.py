@@ -1,7 +1,8 @@
 """The connection to an S3-compatible store: the only module that knows minio and urllib3.
 
 Every request has a deadline and is tried again for a short while, and what goes wrong comes out as one of the errors of
-`artifacts/errors.py`. Knows no folders. Importing it raises NotInstalled where the client is missing; it costs 45 ms.
+`artifacts/errors.py`. Knows no folders. Importing it takes half a second of CPU, so import it where a store is opened;
+it raises NotInstalled where the client is missing.
 """
 
 from __future__ import annotations
