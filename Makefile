@@ -1,4 +1,5 @@
 # make demo     the whole loop: a study leaves a PACS, becomes a segmentation, comes back
+# make kind     a cluster in Docker on this machine, with Argo, a store and the images of stages and adapter
 # make test     every test that this machine can run
 # make test-cluster  the tests on a real Argo, where there is one (tests/cluster/conftest.py says which)
 # make check    lint, types, layers, docs
@@ -11,7 +12,7 @@ READY := .venv/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-cluster check format bench build clean
+.PHONY: help setup demo kind kind-tools test test-long test-cluster check format bench build clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -29,6 +30,18 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/clara demo
+
+kind-tools:
+	@docker version >/dev/null 2>&1 || { echo "make kind needs Docker, running: https://docs.docker.com/engine/install/" >&2; exit 1; }
+	@command -v kind >/dev/null || { echo "make kind needs kind: https://kind.sigs.k8s.io/docs/user/quick-start/" >&2; exit 1; }
+	@command -v kubectl >/dev/null || { echo "make kind needs kubectl: https://kubernetes.io/docs/tasks/tools/" >&2; exit 1; }
+
+kind: kind-tools $(READY)
+	kind get clusters | grep -qx clara || kind create cluster --config manifests/overlays/kind/kind.yaml
+	$(BIN)/clara images build --builder docker --save build/images
+	for archive in build/images/*.tar; do kind load image-archive --name clara $$archive || exit 1; done
+	$(BIN)/clara cluster install --overlay kind --context kind-clara
+	CLARA_S3_ENDPOINT=127.0.0.1:8333 $(BIN)/clara cluster doctor --context kind-clara
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/cluster

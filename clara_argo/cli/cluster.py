@@ -37,10 +37,12 @@ def cluster() -> None:
 
 @cluster.command()
 @TARGET
+@click.option("--context", metavar="NAME", help="Of the kubeconfig.")
+@click.option("--namespace", metavar="NAME", help="Where jobs run.")
 @click.option("--sweep", is_flag=True, help="Free deleted Workflows that do not go, and what is stored for them.")
 @FORMAT
 @click.pass_context
-def doctor(ctx: click.Context, on: str, sweep: bool, form: str) -> None:
+def doctor(ctx: click.Context, on: str, context: str | None, namespace: str | None, sweep: bool, form: str) -> None:
     """Look at everything that jobs need, and say how to mend what is wrong.
 
     `ok`; `warn`: jobs run, but slower or less safely; `fail`: jobs do not run; `unknown`: not looked at, because this
@@ -57,7 +59,7 @@ def doctor(ctx: click.Context, on: str, sweep: bool, form: str) -> None:
     from clara_argo.platform.doctor import Level
 
     checks = []
-    for check in _examine(on, sweep):
+    for check in _examine(*_cluster(on, context, namespace), sweep):
         checks.append(check)
         if form == "text":
             _print(check)
@@ -71,12 +73,11 @@ def doctor(ctx: click.Context, on: str, sweep: bool, form: str) -> None:
         ctx.exit(TryAgain.exit_code if all(check.away for check in failed) else DefinitionError.exit_code)
 
 
-def _examine(on: str, sweep: bool) -> Iterator[Check]:
+def _examine(target: Target, api: Api, sweep: bool) -> Iterator[Check]:
     from clara_argo.platform import doctor as platform
     from clara_argo.runners import targets
     from clara_argo.runners.clusterstore import ClusterStore
 
-    target, api = targets.cluster(on)
     with api:
         store = ClusterStore(api, target, targets.credentials)
         yield from platform.examine(platform.Site(api=api, target=target, store=store, sweep=sweep))

@@ -15,7 +15,7 @@ from cluster.world import World
 from unit import manifests
 
 from clara_argo.cli import main
-from clara_argo.errors import NotFound, Refused
+from clara_argo.errors import Refused
 from clara_argo.kubernetes import access
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.errors import NotHere
@@ -86,7 +86,7 @@ def adapters(
 
 def test_the_adapters_account_is_enough_for_jobs(adapters: World, api: Api, cluster: Cluster, tmp_path: Path) -> None:
     graph = adapters.shells.chain(adapters.shells.stage("read"), adapters.shells.stage("write"))
-    with pytest.raises(NotFound):
+    with pytest.raises(Refused, match="clara apply"):
         adapters.runner.submit(graph, secrets.token_hex(16), adapters.payload)
     templates.apply(graph, cluster.target, api)
     job = adapters.start(graph)

@@ -16,6 +16,7 @@ from unit.manifests import Object
 
 from clara_argo.compile import Cluster
 from clara_argo.platform import rights
+from clara_argo.platform.images import ADAPTER_IMAGE
 
 OVERLAYS = ("kind", "single-node", "cluster")
 ROOT = manifests.MANIFESTS.parent
@@ -90,6 +91,11 @@ def test_images_are_pinned(objects: list[Object]) -> None:
         for container in pod["spec"]["containers"]:
             _, _, tag = container["image"].rpartition(":")
             assert re.fullmatch(r"v?[0-9]+(\.[0-9]+)+", tag), name
+
+
+def test_the_adapters_image_is_the_one_that_is_built(objects: list[Object]) -> None:
+    pod = manifests.named(objects, "StatefulSet", "clara-adapter")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == str(ADAPTER_IMAGE)
 
 
 def test_accounts_and_repository_are_those_of_compiled_templates(objects: list[Object]) -> None:

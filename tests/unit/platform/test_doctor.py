@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from unit.kubernetes.stub import Stub
 
 from clara_argo.artifacts.folder import FolderStore
+from clara_argo.cli import main
 from clara_argo.errors import Refused, TryAgain
 from clara_argo.kubernetes.kinds import (
     ACCOUNTS,
@@ -109,7 +112,8 @@ class Clinic:
     def __init__(self, stub: Stub, folder: Path) -> None:
         self.stub, self.store = stub, Store(folder)
         self.answer: Object | None = {"phase": "Error", "message": STRICT}  # of the controller
-        stub.kinds |= {Kind("argoproj.io/v1alpha1", plural) for plural in NEEDED}
+        known = {kind.plural for kind in stub.kinds}
+        stub.kinds |= {Kind("argoproj.io/v1alpha1", plural) for plural in NEEDED if plural not in known}
         stub.judge = lambda body: 'strict decoding error: unknown field "spec.clara"' if "clara" in body["spec"] else ""
         stub.on_change(self._controller)
         for name, needed in rights.ACCOUNTS.items():
@@ -332,3 +336,56 @@ def test_definitions_are_not_read(clinic: Clinic) -> None:
     """Three megabytes each, and a right that only administrators have."""
     clinic.examine()
     assert not [request for request in clinic.stub.requests if DEFINITIONS.plural in request.path]
+
+
+# The command
+
+
+@pytest.fixture
+def doctor(clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    config = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": clinic.stub.url}}],
+        "users": [{"name": "c", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr("clara_argo.runners.clusterstore.ClusterStore", lambda *_: clinic.store)
+    return lambda *words: CliRunner().invoke(main, ["cluster", "doctor", *words])
+
+
+def test_the_command_on_a_cluster_in_which_all_is_well(doctor: Callable[..., Result]) -> None:
+    done = doctor()
+    assert done.exit_code == 0, done.output
+    assert "store: a folder was written, read and deleted" in done.stdout
+    assert "0 fail" in done.stderr
+
+
+def test_the_command_says_how_it_is_mended(doctor: Callable[..., Result], clinic: Clinic) -> None:
+    kindless(clinic)
+    done = doctor()
+    assert done.exit_code == 2
+    assert "fail     definitions: " in done.stdout and "-> clara cluster install" in done.stdout
+
+
+def test_the_command_tells_what_is_away(doctor: Callable[..., Result], clinic: Clinic) -> None:
+    clinic.store.trouble = TryAgain("no answer")
+    assert doctor().exit_code == 75
+    clinic.stub.down()
+    assert doctor().exit_code == 75
+
+
+def test_the_command_for_programs(doctor: Callable[..., Result], clinic: Clinic) -> None:
+    clinic.enforce("privileged")
+    done = doctor("-o", "json", "--context", "c")
+    value = json.loads(done.stdout)
+    assert (done.exit_code, value["schema"], value["target"]) == (0, 1, "argo")
+    (found,) = [check for check in value["checks"] if check["part"] == "namespace"]
+    assert found["level"] == "warn" and found["hint"]
+
+
+def test_the_command_without_that_context(doctor: Callable[..., Result]) -> None:
+    done = doctor("--context", "other")
+    assert done.exit_code == 6 and "other" in done.stderr
