@@ -12,7 +12,7 @@ from pathlib import Path
 from clara_argo.formats import peers
 from clara_argo.formats.fields import Fields, short
 from clara_argo.model.target import ARGO, LOCAL, Credentials, StoreAccess, Target
-from clara_argo.source import Findings, Map, Node, Text, parse
+from clara_argo.source import Findings, Map, Node, Text, documents, parse
 
 KEYS = ("kubeconfig", "context", "namespace", "registry", "pull-secrets", "fused", "pending", "store")
 STORE_KEYS = ("endpoint", "bucket", "secure", "region", "credentials", "authority")
@@ -26,9 +26,10 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 def read(text: str | bytes, source_name: str = "<text>", folder: Path = Path()) -> dict[str, Target]:
     """Targets by name; relative paths are those of `folder`. Raises DefinitionError with everything that is wrong."""
+    if not documents(text, source_name):  # nothing but comments
+        return {}
     findings = Findings(source_name, strict=True)
-    node = parse(text, source_name)
-    top = Fields(node, findings, "the settings of targets")
+    top = Fields(parse(text, source_name), findings, "the settings of targets")
     found: dict[str, Target] = {}
     for name in top.node:
         if target := _target(name, top.node[name], findings, folder):

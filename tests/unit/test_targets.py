@@ -129,6 +129,12 @@ def test_argo_is_there_without_settings(config: Path) -> None:
     assert targets.find("hospital").namespace == "imaging"
 
 
+@pytest.mark.parametrize("text", ["", "# hospital: {}\n"])
+def test_settings_that_say_nothing(config: Path, text: str) -> None:
+    (config / "targets.yaml").write_text(text)
+    assert targets.known() == {"argo": Target()}
+
+
 def test_an_unknown_target_names_the_nearest(config: Path) -> None:
     (config / "targets.yaml").write_text("hospital: {}")
     with pytest.raises(NotFound, match=r"did you mean 'hospital'\? .*targets\.yaml"):
