@@ -147,6 +147,8 @@ def install(
             store=target.store,
         )
         manifests.check(wish)
+        if wish.argo:
+            platform.check_alone(api)
         kubectl = Kubectl(kubeconfig=target.kubeconfig, context=target.context)
         kubectl.check()
         _install(api, wish, kubectl, target, why=why, allowed=bool(target.context) or yes, force=force, dry_run=dry_run)

@@ -14,6 +14,7 @@ from clara_argo.kubernetes.client import Api, Object
 from clara_argo.kubernetes.errors import NotHere
 from clara_argo.kubernetes.kinds import DEPLOYMENTS, NAMESPACES, NODES, PODS, SECRETS, STATEFUL_SETS, Kind
 from clara_argo.model.target import Credentials
+from clara_argo.platform.doctor import controller
 from clara_argo.platform.manifests import ADAPTER, CLUSTER, KIND, OWN_STORE, SECRET, SINGLE_NODE, Wish
 
 JOBS = Kind("batch/v1", "jobs", name="Job")
@@ -30,6 +31,16 @@ def choose(api: Api, context: str) -> tuple[str, str]:
         return KIND, f"the context is called {context}"
     number = len(api.list(NODES).items)
     return (SINGLE_NODE, "there is one node") if number == 1 else (CLUSTER, f"there are {number} nodes")
+
+
+def check_alone(api: Api) -> None:
+    """Two controllers that serve one namespace take each other's jobs. Raises UsageError, Refused."""
+    there = controller.find(api)
+    if there is not None and there.namespace != api.namespace:
+        raise UsageError(
+            f"Argo in namespace {there.namespace} ({there.image}) serves {api.namespace} already: leave it with "
+            "--no-argo (clara cluster doctor says what it lacks), or choose a --namespace that it does not serve"
+        )
 
 
 def has_namespace(api: Api) -> bool:

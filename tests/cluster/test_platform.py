@@ -19,7 +19,7 @@ from clara_argo.errors import Refused
 from clara_argo.kubernetes import access
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.errors import NotHere
-from clara_argo.kubernetes.kinds import NAMESPACES, SECRETS, TEMPLATES, WORKFLOWS
+from clara_argo.kubernetes.kinds import NAMESPACES, PODS, SECRETS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import JobState
 from clara_argo.platform import rights
 from clara_argo.platform.doctor import Level, Site, examine
@@ -28,6 +28,8 @@ from clara_argo.runners.clusterstore import ClusterStore
 from clara_argo.runners.targets import open_runner
 
 Object = dict[str, Any]
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+OF_ONE_NODE = ("hostNetwork", "nodeName", "tolerations", "serviceAccount", "serviceAccountName")
 DOES_NOT_SCHEDULE = "clara-nowhere"
 
 
@@ -191,11 +193,37 @@ def test_a_restricted_namespace_takes_the_pods_of_store_and_adapter(api: Api, tm
         for owner, pod in manifests.pods([*built, *adapter]):
             spec = pod["spec"] | {"containers": pod["spec"]["containers"]}
             spec.pop("serviceAccountName", None)
-            judge.create(api.kind({"apiVersion": "v1", "kind": "Pod"}), {"metadata": {"name": owner}, "spec": spec | {
+            judge.create(PODS, {"metadata": {"name": owner}, "spec": spec | {
                 "volumes": spec.get("volumes", []) + [{"name": v, "emptyDir": {}} for v in ("data", "state")],
                 "nodeSelector": {DOES_NOT_SCHEDULE: "true"}}}, dry_run=True)  # fmt: skip
         with pytest.raises(Refused, match="PodSecurity"):
             wrong = {"hostNetwork": True, "containers": [{"name": "x", "image": "x"}]}
-            judge.create(api.kind({"apiVersion": "v1", "kind": "Pod"}), {"metadata": {"name": "x"}, "spec": wrong})
+            judge.create(PODS, {"metadata": {"name": "x"}, "spec": wrong})
+    finally:
+        api.delete(NAMESPACES, name)
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["a pod each", "one pod"])
+def test_a_restricted_namespace_takes_the_pods_of_stages(world: World, api: Api, tmp_path: Path, fused: bool) -> None:
+    """What Argo makes of a compiled template, with what our settings tell it about containers of its own."""
+    job = world.start(world.shells.chain(world.shells.stage("one")), fused=fused)
+    world.end(job)
+    (pod, *_) = api.list(PODS, labels=f"workflows.argoproj.io/workflow=clara-{job}").items
+    built = manifests.build(manifests.copy(tmp_path) / "argo")
+    settings = manifests.named(built, "ConfigMap", "workflow-controller-configmap")["data"]
+    executor = yaml.safe_load(settings["executor"])["securityContext"]
+    spec = {name: value for name, value in pod["spec"].items() if name not in OF_ONE_NODE}
+    for container in (*spec["initContainers"], *spec["containers"]):
+        container.pop("ports", None)
+        if container["name"] in ("init", "wait"):
+            container["securityContext"] = executor
+    namespace = {"metadata": {"name": f"clara-test-{secrets.token_hex(4)}", "labels": RESTRICTED}}
+    name = api.create(NAMESPACES, namespace)["metadata"]["name"]
+    try:
+        judge = api.within(name)
+        judge.create(PODS, {"metadata": {"name": "stage"}, "spec": spec}, dry_run=True)
+        del spec["initContainers"][0]["securityContext"]
+        with pytest.raises(Refused, match="PodSecurity"):
+            judge.create(PODS, {"metadata": {"name": "stage"}, "spec": spec}, dry_run=True)
     finally:
         api.delete(NAMESPACES, name)

@@ -158,6 +158,27 @@ def test_an_overlay_is_chosen_by_what_is_there(stub: Stub) -> None:
         assert install.choose(api, "hospital")[0] == "cluster"
 
 
+@pytest.mark.parametrize(
+    ("namespace", "options", "alone"),
+    [("argo", [], False), ("argo", ["--namespaced"], True), ("clara", ["--namespaced"], True), ("clara", [], True)],
+)
+def test_a_second_controller_is_not_put_beside_one_that_serves_us(
+    stub: Stub, namespace: str, options: list[str], alone: bool
+) -> None:
+    container = {"image": "quay.io/argoproj/workflow-controller:v4.1.2", "args": options}
+    deployment = {
+        "metadata": {"name": "workflow-controller"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+    stub.put(DEPLOYMENTS, deployment, namespace)
+    with stub.api() as api:
+        if alone:
+            install.check_alone(api)
+        else:
+            with pytest.raises(UsageError, match="--no-argo"):
+                install.check_alone(api)
+
+
 def test_credentials_stay_unless_others_are_given(stub: Stub) -> None:
     own, outside = Wish(overlay="kind"), Wish(overlay="cluster", store=OUTSIDE)
     with stub.api() as api:
