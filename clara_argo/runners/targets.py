@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Protocol
 from clara_argo import home as homes
 from clara_argo import source
 from clara_argo.errors import NotFound, UsageError
-from clara_argo.formats import fields
-from clara_argo.formats import targets as settings
 from clara_argo.model.job import Job, Payload
 from clara_argo.model.target import LOCAL, Credentials, StoreAccess, Target
 from clara_argo.runners.protocol import Runner
@@ -50,6 +48,8 @@ def settings_file(environ: Mapping[str, str] | None = None) -> Path:
 
 def known(environ: Mapping[str, str] | None = None) -> dict[str, Target]:
     """Every target but `local`, as the settings say. Raises DefinitionError with all that is wrong in the file."""
+    from clara_argo.formats import targets as settings
+
     path = settings_file(environ)
     if not path.is_file():
         return settings.default()
@@ -70,6 +70,9 @@ def find(name: str, environ: Mapping[str, str] | None = None) -> Target:
 
 
 def _overridden(target: Target, environ: Mapping[str, str]) -> Target:
+    from clara_argo.formats import targets as settings
+    from clara_argo.formats.fields import TRUTH
+
     namespace = environ.get(NAMESPACE) or target.namespace
     if not settings.is_namespace(namespace):
         raise UsageError(f"{NAMESPACE}={namespace[:80]!r} is no namespace: lower-case letters, digits and '-'")
@@ -81,13 +84,13 @@ def _overridden(target: Target, environ: Mapping[str, str]) -> Target:
         if problem:
             raise UsageError(f"{variable}={environ[variable][:80]!r}: {problem}")
     secure = environ.get(SECURE, "").lower()
-    if secure and secure not in fields.TRUTH:
+    if secure and secure not in TRUTH:
         raise UsageError(f"{SECURE}={secure[:80]!r}: write true or false")
     store = replace(
         store,
         endpoint=environ.get(ENDPOINT) or store.endpoint,
         bucket=environ.get(BUCKET) or store.bucket,
-        secure=fields.TRUTH[secure] if secure else store.secure,
+        secure=TRUTH[secure] if secure else store.secure,
     )
     return replace(target, namespace=namespace, store=store)
 
@@ -104,6 +107,8 @@ def credentials(access: StoreAccess, environ: Mapping[str, str] | None = None) -
         raise UsageError(f"{missing} is not set, but its twin is; set both or neither")
     if not access.credentials:
         return None
+    from clara_argo.formats import targets as settings
+
     path = Path(access.credentials)
     found = settings.credentials(source.read(path), str(path))
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
