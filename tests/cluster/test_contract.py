@@ -17,6 +17,9 @@ from unit.runners.contract import JOB, RunnerContract, World, end, run
 
 from clara_argo.errors import NotFound
 from clara_argo.graph import Graph
+from clara_argo.kubernetes import access
+from clara_argo.kubernetes.client import Api
+from clara_argo.kubernetes.kinds import TEMPLATES
 from clara_argo.model.job import JobState, Payload
 from clara_argo.runners import Runner
 from clara_argo.runners.targets import open_runner
@@ -61,6 +64,14 @@ def _world(runner: Runner, cluster: Cluster, folder: Path, *, closed: bool) -> I
         finally:
             gate.open()
             world.clean()
+            _forget_templates(cluster)
+
+
+def _forget_templates(cluster: Cluster) -> None:
+    target = cluster.target
+    with Api(access.find(target.kubeconfig, target.context), target.namespace) as api:
+        for name in ("test", "test-fused"):
+            api.delete(TEMPLATES, name)
 
 
 class TestArgo(RunnerContract):

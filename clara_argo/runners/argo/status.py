@@ -101,6 +101,8 @@ def _run(workflow: Workflow, nodes: StageNodes, said: Said) -> StageRun:
     if run.state is StageState.FAILED and not whole.over:
         # Retry goes on: the next attempt starts after a pause, or is just being made.
         return replace(run, state=StageState.RUNNING, finished=None, message=f"{run.message}; is tried again")
+    if run.state is StageState.FAILED and words.is_shutdown(whole.message):
+        return replace(run, state=StageState.STOPPED, message="")  # between two attempts
     if run.state is StageState.FAILED and len(nodes.attempts) > 1:
         return replace(run, message=f"{run.message} (after {len(nodes.attempts)} attempts)")
     return run
@@ -140,8 +142,8 @@ def _fused_runs(workflow: Workflow, found: tuple[StageNodes, ...], said: Said) -
         run = StageRun(name=one.stage, attempt=len(one.attempts))
         if of_pod:
             run = _of_attempt(workflow, of_pod[-1], run, said)
-            if run.state is StageState.FAILED and not _over(found):
-                run = replace(run, state=StageState.RUNNING, finished=None, message=f"{run.message}; is tried again")
+            if run.state is StageState.FAILED:
+                run = _fused_failed(run, found[0].whole, len(pods))
         elif not blamed and pod.phase in ("Failed", "Error") and not any(_bad(other) for other in runs):
             run = _of_attempt(workflow, _whole_pod(one, pod), replace(run, attempt=max(1, run.attempt)), said)
         elif not blamed and pod.phase == "Pending":
@@ -154,8 +156,13 @@ def _fused_runs(workflow: Workflow, found: tuple[StageNodes, ...], said: Said) -
     return tuple(runs)
 
 
-def _over(found: tuple[StageNodes, ...]) -> bool:
-    return found[0].whole is None or found[0].whole.over
+def _fused_failed(run: StageRun, whole: Node | None, pods: int) -> StageRun:
+    """As with a pod of its own: the pod is tried again, or was, or somebody stopped the job between two attempts."""
+    if whole is not None and not whole.over:
+        return replace(run, state=StageState.RUNNING, finished=None, message=f"{run.message}; is tried again")
+    if whole is not None and words.is_shutdown(whole.message):
+        return replace(run, state=StageState.STOPPED, message="")
+    return replace(run, message=f"{run.message} (after {pods} attempts)") if pods > 1 else run
 
 
 def _bad(run: StageRun) -> bool:

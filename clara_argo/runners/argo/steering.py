@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clara_argo.errors import Held, NotFound, TryAgain
-from clara_argo.kubernetes.errors import NotHere
+from clara_argo.kubernetes.errors import Away, NotHere
 from clara_argo.kubernetes.kinds import PODS, WORKFLOWS
 from clara_argo.model.job import Job
 from clara_argo.runners.argo import names, retry, sweep
@@ -104,6 +104,11 @@ class Steering:
                 left = head(self._api.get(WORKFLOWS, workflow.name))
             except NotHere:
                 return
+            except Away:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK)
+                continue
             if not left.deleted:
                 return  # a new one of the same name
             if time.monotonic() > deadline:

@@ -6,9 +6,10 @@ Their sentences are no interface: what is not recognised is passed on as it is.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from clara_argo.runners.argo.attempts import Attempt
-from clara_argo.runners.argo.workflow import MAIN, Template, Workflow
+from clara_argo.runners.argo.workflow import MAIN, Node, Template, Workflow
 from clara_driver.driver import one_line
 
 EXIT = re.compile(r"\(exit code (\d+)\)")
@@ -100,8 +101,7 @@ def reason(workflow: Workflow, attempt: Attempt, said: str) -> str:
     if "longer than the specified deadline" in both:
         return _out_of_time(workflow, attempt)
     if "Step exceeded its deadline" in both:
-        limit = f" of {workflow.limit} s" if workflow.limit else ""
-        return f"the time limit{limit} of the whole job was reached"
+        return _job_out_of_time(workflow)
     if "OOMKilled" in message:
         memory = _template_of(workflow, attempt).memory.get(attempt.container)
         more = f" than its limit of {memory}" if memory else " than there was"
@@ -120,11 +120,27 @@ def reason(workflow: Workflow, attempt: Attempt, said: str) -> str:
 
 
 def _out_of_time(workflow: Workflow, attempt: Attempt) -> str:
+    """Argo says the same when the whole job has no more time: then the stage had less than its own."""
     seconds = _template_of(workflow, attempt).timeout
+    if _took(attempt.pod) < seconds:
+        return _job_out_of_time(workflow)
     limit = f" of {seconds} s" if seconds else ""
     if workflow.fused:
         return f"time limit{limit} of all stages together reached; raise 'timeout' in the stage.yaml of the slow ones"
     return f"time limit{limit} reached; raise 'timeout' in its stage.yaml if it needs longer"
+
+
+def _job_out_of_time(workflow: Workflow) -> str:
+    limit = f" of {workflow.limit} s" if workflow.limit else ""
+    return f"the time limit{limit} of the whole job was reached"
+
+
+def _took(pod: Node) -> float:
+    """Seconds from its making to its end; without end when that is not known."""
+    try:
+        return (datetime.fromisoformat(pod.finished) - datetime.fromisoformat(pod.started)).total_seconds()
+    except ValueError:
+        return float("inf")
 
 
 def _template_of(workflow: Workflow, attempt: Attempt) -> Template:
