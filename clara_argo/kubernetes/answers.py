@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from typing import Any
 
@@ -11,6 +12,8 @@ from clara_argo.kubernetes.errors import Away, Conflict, Exists, Expired, Invali
 
 MAX_MESSAGE = 2000  # characters of the server's text that we repeat
 READS = ("GET", "HEAD")
+# What a server says before it has read the roles that every cluster has: nobody's rights are known then.
+STARTING = re.compile(r'RBAC: .*clusterrole\.rbac\.authorization\.k8s\.io "system:[^"]+" not found')
 
 
 def parsed(data: bytes, where: str) -> dict[str, Any]:
@@ -33,6 +36,8 @@ def refusal(code: int, data: bytes, method: str, where: str) -> ClaraError:
     reason = status.get("reason")
     if code == 401:
         return Refused(f"{said}; log in again, or renew the token in the kubeconfig")
+    if code == 403 and STARTING.search(text):
+        return Away(f"{said}; the server has just started and does not know its own roles yet, try again")
     if code == 403:
         return Refused(f"{said}; give this account the right, or use another context")
     if code == 404:

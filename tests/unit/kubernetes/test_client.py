@@ -211,6 +211,24 @@ def test_every_status_is_an_error_of_ours(
     assert stub.list(WORKFLOWS) == []
 
 
+@pytest.mark.parametrize(
+    ("missing", "error"),
+    [
+        ('clusterrole.rbac.authorization.k8s.io "system:discovery" not found', Away),
+        ('role.rbac.authorization.k8s.io "clara-adapter" not found', Refused),
+    ],
+)
+def test_a_server_that_does_not_know_its_roles_yet_has_just_started(
+    api: Api, stub: Stub, missing: str, error: type[ClaraError]
+) -> None:
+    """Seen after a restart of Kubernetes 1.36; a binding to a role that was deleted reads much the same."""
+    message = f'workflows is forbidden: User "x" cannot list resource "workflows": RBAC: [{missing}]'
+    status = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message}
+    stub.answers["GET", "/apis/argoproj.io/v1alpha1/namespaces/clara/workflows"] = (403, status)
+    with pytest.raises(error, match="forbidden"):
+        api.list(WORKFLOWS)
+
+
 def test_rights_that_are_missing(api: Api, stub: Stub) -> None:
     stub.denied.add(("get", "pods/log"))
     with pytest.raises(Refused, match=r"pods/log is forbidden"):
