@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clara_argo.compile.workflow import DIGEST, STAGES, WORKFLOW_DIGEST
+from clara_driver import contract
 
 Path = tuple[str, ...]
 LONGEST = 80  # characters of a value in a message
@@ -35,7 +36,8 @@ WHOLE: Mapping[str, str] = {
     "imagePullSecrets": "pull secrets",
     "parallelism": "pods of a job at once",
 }
-QUIET = {DIGEST, WORKFLOW_DIGEST}  # they differ whenever something else does
+# They differ only because something else does.
+QUIET = {DIGEST, WORKFLOW_DIGEST, contract.WORKFLOW_DIGEST, contract.TIMEOUT, "MONAI_TIMEOUT"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,11 @@ from clara_argo.model.workflow import Image, StageSpec, Step, Workflow
 Edit = Callable[[dict[str, Any]], object]
 
 
-def compiled(*, fused: bool = False) -> Compiled:
+def compiled(*, fused: bool = False, timeout: int = 300) -> Compiled:
     stages = {
-        name: StageSpec(name=name, image=Image(repository="r/" + name, tag="1"), command=("run",), env={"A": "1"})
+        name: StageSpec(
+            name=name, image=Image(repository="r/" + name, tag="1"), command=("run",), env={"A": "1"}, timeout=timeout
+        )
         for name in ("Reader", "ai")
     }
     steps = (
@@ -66,6 +68,14 @@ def test_order_counts() -> None:
     """A variable may use one before it."""
     found = edited(lambda spec: leaf(spec)["container"]["env"].reverse())
     assert len(found) == 1 and found[0].startswith("stage 'ai', env (order): ")
+
+
+def test_what_only_follows_is_not_told() -> None:
+    found = changes.between(compiled().template, compiled(timeout=60).template)
+    assert [str(change) for change in found] == [
+        "time limit of a job, seconds: 5400 -> 3960", "stage 'Reader', timeout: 300 -> 60",
+        "stage 'ai', timeout: 300 -> 60",
+    ]  # fmt: skip
 
 
 def test_words_of_one_pod() -> None:
