@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +18,7 @@ ae-title: {called}
 host: {host}
 port: 1
 spool: {spool}
+runner: {runner}
 sources: [{{name: CT1, ae-title: {calling}, host: {host}}}]
 destinations: [{{name: PACS, ae-title: PACS, host: {host}, port: {port}}}]
 routes:
@@ -24,15 +26,25 @@ routes:
     called: {called}
     sources: [CT1]
     settle: {{quiet: {quiet}, max: 600}}
-    workflows: [derive]
+    workflows: [{workflow}]
     destinations: [PACS]
 """
 
 
 class AdapterProcess:
-    """`start` returns when it is ready. The port is a new one each time."""
+    """`start` returns when it is ready. The port is a new one each time. `environment`: more of it."""
 
-    def __init__(self, project: Path, spool: Path, pacs: int, *, quiet: float) -> None:
+    def __init__(
+        self,
+        project: Path,
+        spool: Path,
+        pacs: int,
+        *,
+        quiet: float,
+        runner: str = "local",
+        workflow: str = "derive",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.config, self.log = project / "adapter.yaml", project / "adapter.log"
         self._values = {
             "called": CALLED,
@@ -40,7 +52,10 @@ class AdapterProcess:
             "host": HOST,
             "spool": json.dumps(str(spool)),
             "port": pacs,
+            "runner": runner,
+            "workflow": workflow,
         }
+        self._environment = dict(environment or {})
         self.configure(quiet=quiet)
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -51,7 +66,7 @@ class AdapterProcess:
 
     def start(self, crash_at: str = "") -> AdapterProcess:
         command = [sys.executable, "-m", "clara_argo", "adapter", "serve", "--port", "0", "--config", str(self.config)]
-        environment = {**os.environ, "CLARA_CRASH_AT": crash_at}
+        environment = {**os.environ, **self._environment, "CLARA_CRASH_AT": crash_at}
         start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

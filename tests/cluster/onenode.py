@@ -128,6 +128,7 @@ class OneNode:
                 start_new_session=True,
             )
         (self.run / "pids" / name).write_text(str(process.pid))
+        process.returncode = 0  # it may outlive us, and `stop` waits for it by its number
 
     def stop(self, name: str, *, kill: bool = False, seconds: int = 15) -> None:
         path = self.run / "pids" / name
