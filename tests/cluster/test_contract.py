@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -53,8 +54,22 @@ class ContractWorld:
                 continue
 
 
+Clean = Callable[[ContractWorld], None]
+
+
+@pytest.fixture(scope="module")
+def cleaning(_cluster: Cluster) -> Iterator[Clean]:
+    """Jobs are deleted beside the next tests, which have others: Argo takes some seconds for each."""
+    done: list[Future[None]] = []
+    with ThreadPoolExecutor(3) as pool:
+        yield lambda world: done.append(pool.submit(world.clean))
+    _forget_templates(_cluster)
+    for one in done:
+        one.result()
+
+
 @contextmanager
-def _world(runner: Runner, cluster: Cluster, folder: Path, *, closed: bool) -> Iterator[ContractWorld]:
+def _world(runner: Runner, cluster: Cluster, folder: Path, clean: Clean, *, closed: bool) -> Iterator[ContractWorld]:
     name = f"t-{secrets.token_hex(4)}"
     with Gate(closed=closed) as gate:
         given = payload(folder / "input", a=name)
@@ -62,9 +77,7 @@ def _world(runner: Runner, cluster: Cluster, folder: Path, *, closed: bool) -> I
         try:
             yield world
         finally:
-            gate.open()
-            world.clean()
-            _forget_templates(cluster)
+            clean(world)
 
 
 def _forget_templates(cluster: Cluster) -> None:
@@ -89,13 +102,13 @@ class TestArgo(RunnerContract):
             yield found
 
     @pytest.fixture
-    def world(self, runner: Runner, cluster: Cluster, tmp_path: Path) -> Iterator[ContractWorld]:
-        with _world(runner, cluster, tmp_path, closed=False) as made:
+    def world(self, runner: Runner, cluster: Cluster, tmp_path: Path, cleaning: Clean) -> Iterator[ContractWorld]:
+        with _world(runner, cluster, tmp_path, cleaning, closed=False) as made:
             yield made
 
     @pytest.fixture
-    def held(self, runner: Runner, cluster: Cluster, tmp_path: Path) -> Iterator[ContractWorld]:
-        with _world(runner, cluster, tmp_path, closed=True) as made:
+    def held(self, runner: Runner, cluster: Cluster, tmp_path: Path, cleaning: Clean) -> Iterator[ContractWorld]:
+        with _world(runner, cluster, tmp_path, cleaning, closed=True) as made:
             yield made
 
 
