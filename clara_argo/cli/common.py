@@ -111,6 +111,9 @@ def remembering(job: str, target: str) -> Iterator[None]:
     from clara_argo.model.target import LOCAL
     from clara_argo.runners import remembered
 
+    if target == LOCAL:
+        yield
+        return
     before = remembered.recall(home.state(), job)
     remember(job, target)
     try:
@@ -120,8 +123,6 @@ def remembering(job: str, target: str) -> Iterator[None]:
             remembered.forget(home.state(), job)
         raise
     except TryAgain as error:
-        if target == LOCAL:
-            raise
         raise TryAgain(f"{error}\n  so that it is not started twice, try again with --job {job}") from None
 
 

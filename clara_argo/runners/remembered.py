@@ -28,7 +28,7 @@ def remember(home: Path, job: str, target: str, fetched: str = "") -> None:
 def _forget_old(folder: Path) -> None:
     oldest = time.time() - KEPT
     for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process was faster
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):  # another was faster, or it is not ours
             if path.stat().st_mtime < oldest:
                 path.unlink()
 
@@ -36,7 +36,9 @@ def _forget_old(folder: Path) -> None:
 def recall(home: Path, prefix: str = "") -> dict[str, str]:
     """Job -> target, of the jobs whose id begins so."""
     folder = home / FOLDER
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # nothing to be read is nothing remembered
+        names = sorted(path.name for path in folder.iterdir())
     jobs = [name for name in names if name.startswith(prefix) and JOB_ID.fullmatch(name)]
     return {job: target for job in jobs if (target := _line(folder / job, 0))}
 
@@ -55,4 +57,5 @@ def _line(path: Path, number: int) -> str:
 
 
 def forget(home: Path, job: str) -> None:
-    (home / FOLDER / job).unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # then it stays until it is old
+        (home / FOLDER / job).unlink()
