@@ -18,7 +18,9 @@ from cluster.onenode import OneNode
 from cluster.shells import Shells, payload
 from cluster.world import World
 
+from clara_argo.kubernetes.kinds import TEMPLATES
 from clara_argo.model.target import StoreAccess, Target
+from clara_argo.runners.targets import cluster as cluster_of
 from clara_argo.runners.targets import open_runner
 
 
@@ -104,3 +106,6 @@ def world(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             yield made
         finally:
             made.clean()
+            _, api = cluster_of("argo")
+            for template in (name, f"{name}-fused"):
+                api.delete(TEMPLATES, template)
