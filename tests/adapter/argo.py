@@ -30,6 +30,14 @@ RESULT = re.compile(r"jobs/([0-9a-f]{32})/result")
 PAYLOAD = re.compile(r"payloads/([0-9a-f]{32})/input")
 
 
+def prepared(folder: Path) -> Path:
+    """The project whose one stage has an image: it can be compiled."""
+    stage_project(folder)
+    with (folder / "stages/derive/stage.yaml").open("a") as stage:
+        stage.write('image: {repository: stages/derive, tag: "1"}\n')
+    return folder
+
+
 def derive(study: Path, into: Path) -> None:
     """What a stage of an organ model would do: one new instance in a series of its own, from the first of the study."""
     image = min((pydicom.dcmread(path) for path in study.iterdir()), key=lambda image: int(image.InstanceNumber))
@@ -68,9 +76,7 @@ class Site:
 
     def __init__(self, folder: Path, pacs: Pacs, hold: bool, failures: tuple[Failure, ...], pending: int) -> None:
         self.pacs, self.stub, self.bucket, self.target = pacs, Stub(), MemoryStore(), Target(pending=pending)
-        self.project = stage_project(folder / "project")
-        with (self.project / "stages/derive/stage.yaml").open("a") as stage:
-            stage.write('image: {repository: stages/derive, tag: "1"}\n')
+        self.project = prepared(folder / "project")
         self.graph = graph_of(self.project)
         self.ours = MemoryStore()  # the same bucket, as the adapter reaches it
         self.ours.objects = self.bucket.objects

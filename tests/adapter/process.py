@@ -55,7 +55,7 @@ class AdapterProcess:
             "runner": runner,
             "workflow": workflow,
         }
-        self._environment = dict(environment or {})
+        self.environment = dict(environment or {})
         self.configure(quiet=quiet)
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -66,7 +66,7 @@ class AdapterProcess:
 
     def start(self, crash_at: str = "") -> AdapterProcess:
         command = [sys.executable, "-m", "clara_argo", "adapter", "serve", "--port", "0", "--config", str(self.config)]
-        environment = {**os.environ, **self._environment, "CLARA_CRASH_AT": crash_at}
+        environment = {**os.environ, **self.environment, "CLARA_CRASH_AT": crash_at}
         start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
