@@ -54,6 +54,8 @@ class Logs:
                 if number >= before:
                     seen[attempt.node.id] += 1
                     yield LogLine(attempt.stage, CONTROL.sub("", text))
+        except (NotFound, NotStarted):
+            return False  # the pod went between two looks, or its container has not begun
         except TryAgain:
             if not follow:
                 raise
@@ -72,15 +74,11 @@ class Logs:
         return self.live(workflow, attempt, follow)
 
     def live(self, workflow: Workflow, attempt: Attempt, follow: bool = False) -> Iterator[str] | None:
-        """From the pod; None when it is gone."""
+        """From the pod; None when it is gone. While they are read: NotFound, NotStarted, TryAgain."""
         pod = self._cluster.pods(workflow).get(attempt.pod.id)
-        return None if pod is None else self._of_pod(pod, attempt, follow and not attempt.node.over)
-
-    def _of_pod(self, pod: str, attempt: Attempt, follow: bool) -> Iterator[str]:
-        try:
-            yield from own(self._cluster.api.log(pod, attempt.container, follow))
-        except (NotFound, NotStarted):
-            return
+        if pod is None:
+            return None
+        return own(self._cluster.api.log(pod, attempt.container, follow and not attempt.node.over))
 
 
 def own(lines: Iterator[str]) -> Iterator[str]:

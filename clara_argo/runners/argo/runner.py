@@ -18,6 +18,7 @@ from typing import Any, Self
 from clara_argo.errors import ClaraError, Held, JobFailed, NotFound
 from clara_argo.graph import Graph
 from clara_argo.kubernetes.client import Api
+from clara_argo.kubernetes.errors import NotStarted
 from clara_argo.kubernetes.kinds import WORKFLOWS
 from clara_argo.model.job import JOB_ID, Job, JobState, Payload
 from clara_argo.model.target import Target
@@ -155,7 +156,10 @@ class ArgoRunner:
         return status.job(workflow, self.target.name, self._reasons.said)
 
     def _last_lines(self, workflow: Workflow, attempt: Attempt) -> str:
-        return "\n".join(deque(self._logs.live(workflow, attempt) or (), maxlen=20))
+        try:
+            return "\n".join(deque(self._logs.live(workflow, attempt) or (), maxlen=20))
+        except (NotFound, NotStarted):
+            return ""
 
     # -- steering -------------------------------------------------------------------------------------------------
 
