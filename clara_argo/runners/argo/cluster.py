@@ -51,6 +51,11 @@ class Cluster:
         with self._installed():
             return self.api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items
 
+    def unfinished(self) -> tuple[Object, ...]:
+        """The few of them that Argo has not ended yet: a busy cluster keeps hundreds that it has."""
+        with self._installed():
+            return self.api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB},{names.COMPLETED}!=true").items
+
     def follow(self, workflow: Workflow, tick: float) -> Iterator[Workflow]:
         """The Workflow now and after each change, and again when nothing happened for `tick` seconds; without end.
 

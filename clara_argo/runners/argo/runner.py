@@ -197,7 +197,7 @@ class ArgoRunner:
         results.forget(self._store, workflow, self._others(), everything=True)
 
     def _others(self) -> tuple[Workflow, ...]:
-        return tuple(head(made) for made in self._cluster.all())
+        return tuple(head(made) for made in self._cluster.unfinished())
 
     def sweep(self, older_than: float = sweep.OLDER_THAN) -> tuple[str, ...]:
         """Free Workflows whose clean-up hangs; `list` does it with what it sees, `submit` now and then."""
