@@ -264,11 +264,14 @@ class Jobs:
         log.error("job %s %s: %s", job.id, event, message if log_it else "see 'clara adapter status'")
 
     def _stop_at_runner(self, job: Job) -> None:
+        """Raises Away: a job that nobody follows any more must not run on behind our back."""
         try:
             if not self._runner.get(job.id).state.ended:
                 self._runner.stop(job.id)
         except NotFound:
             return
+        except Away:
+            raise
         except ClaraError as error:
             log.warning("job %s cannot be stopped: %s", job.id, error)
 

@@ -53,7 +53,7 @@ class Stages:
     """The store as the stages' pods see it: what they leave as a job's result is made of its payload."""
 
     def __init__(self, store: JobStore, graph: Graph) -> None:
-        self.store, self._graph = store, graph
+        self.store, self.graph = store, graph
         self.objects: dict[str, bytes] = {}  # logs
 
     def put_folder(self, key: str, folder: Path, *, follow: bool = False) -> str:
@@ -68,7 +68,7 @@ class Stages:
 
     def _payload(self, job: str) -> str:
         keys = (PAYLOAD.fullmatch(key) for key in self.store.list("payloads/"))
-        return next(key[0] for key in keys if key and job_id(key[1], self._graph.digest) == job)
+        return next(key[0] for key in keys if key and job_id(key[1], self.graph.digest) == job)
 
 
 class Site:
@@ -80,8 +80,8 @@ class Site:
         self.graph = graph_of(self.project)
         self.ours = MemoryStore()  # the same bucket, as the adapter reaches it
         self.ours.objects = self.bucket.objects
-        stages = Stages(self.bucket, self.graph)
-        self.pretend = Pretend(self.stub, stages, failures={"derive": failures}, hold=hold)  # type: ignore[arg-type]
+        self._stages = Stages(self.bucket, self.graph)
+        self.pretend = Pretend(self.stub, self._stages, failures={"derive": failures}, hold=hold)  # type: ignore[arg-type]
         self.config = configuration(folder / "spool", {"PACS": pacs.port}, quiet=0.2)
         self._clinic: Clinic | None = None
 
@@ -89,6 +89,12 @@ class Site:
         """`clara apply`."""
         with self.stub.api() as api:
             templates.apply(self.graph, self.target, api)
+
+    def change(self) -> None:
+        """Somebody edits a stage; its template on the cluster is the old one."""
+        with (self.project / "stages/derive/stage.yaml").open("a") as stage:
+            stage.write("env: {CHANGED: '1'}\n")
+        self.graph = self._stages.graph = graph_of(self.project)
 
     def start(self) -> Clinic:
         runner = ArgoRunner(self.stub.api(), self.ours, self.target, apply=False)

@@ -258,6 +258,24 @@ def test_a_job_stopped_on_the_cluster_is_reported(tmp_path: Path) -> None:
         here.returned()
 
 
+def test_a_workflow_that_was_changed_takes_the_place_of_one_that_runs(tmp_path: Path) -> None:
+    """Stopped on the cluster first, also when that is away at the start."""
+    with site(tmp_path, hold=True) as here:
+        receive(here)
+        (job,) = here.until("running")
+        here.stop()
+        here.change()
+        here.stub.down()
+        here.start()
+        here.says("cannot be reached")
+        here.stub.up()
+        here.until("stopped", "submitting")
+        assert here.stub.get(WORKFLOWS, f"clara-{job.id}")["spec"]["shutdown"] == "Terminate"
+        here.apply()
+        here.pretend.release()
+        here.returned()
+
+
 # -- starts and stops -------------------------------------------------------------------------------------------------
 
 
