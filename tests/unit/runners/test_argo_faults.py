@@ -156,8 +156,10 @@ class TestLooking:
     def test_a_job_deleted_by_hand(self, held: ArgoWorld) -> None:
         held.runner.submit(held.chain("first"), JOB, held.payload)
         with pytest.raises(NotFound, match="was deleted"):
-            for _ in held.runner.watch(JOB):
-                held.stub.remove(WORKFLOWS, NAME)
+            watch = held.runner.watch(JOB)
+            next(watch)
+            held.stub.remove(WORKFLOWS, NAME)
+            list(watch)
         with pytest.raises(NotFound):
             held.runner.get(JOB)
 
