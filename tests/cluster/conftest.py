@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster import objects, onenode
+from cluster import images, objects, onenode
 from cluster.onenode import OneNode
 from cluster.shells import Shells, payload
 from cluster.world import World
@@ -90,6 +90,20 @@ def _given(kubeconfig: Path) -> Cluster:
         environment["CLARA_S3_ENDPOINT"] = endpoint
     shell = os.environ.get("CLARA_TEST_SHELL_IMAGE", "docker.io/library/busybox:1.36")
     return Cluster(target=target, environment=environment, node=None, shell=shell)
+
+
+@pytest.fixture(scope="session")
+def registry(_cluster: Cluster) -> str:
+    """What goes before the names of the stages' images; on our own node they are built and loaded."""
+    if given := os.environ.get("CLARA_TEST_REGISTRY"):
+        return given
+    if _cluster.node is None:
+        pytest.skip("CLARA_TEST_REGISTRY does not say where the cluster finds the images of the stages")
+    if lacking := images.missing():
+        pytest.skip(f"no images of the stages: {lacking}")
+    for archive in images.archives(*images.STAGES).values():
+        _cluster.node.load(archive)
+    return images.REGISTRY
 
 
 @pytest.fixture

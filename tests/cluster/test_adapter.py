@@ -1,24 +1,31 @@
 """`clara adapter serve` with `runner: argo` on a real Argo: a PACS sends a study and gets its result back, once.
 
-The stage is a shell that hands on what it was given: a result may hold unchanged instances of its study.
+But for the reference workflow, stages are shells that hand on what they got: a result may hold unchanged instances of
+its study.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pydicom
 import pytest
 from adapter.hospital import Pacs, Study, send, wait_until
 from adapter.process import AdapterProcess
 from cluster.conftest import Cluster
 from cluster.gate import Gate
 from cluster.onenode import OneNode
+from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
 
 from clara_adapter.store import Delivery, Job, Store
 from clara_argo import project
+from clara_argo.demo import studies
 from clara_argo.errors import NotFound
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.kinds import TEMPLATES, WORKFLOWS
@@ -35,43 +42,44 @@ ioFolders: [read/input, read/output, write/output]
 args: ["", ""]
 """
 COPY = 'cp "$CLARA_INPUT"/* "$CLARA_OUTPUT"/'
-SLICES = 3
+SLICES = Study().slices(3)
 
 
 class Hospital:
-    """An adapter process, a PACS, and a workflow whose first stage waits at a gate."""
+    """An adapter process for one workflow of a project, and a PACS."""
 
-    def __init__(self, root: Path, cluster: Cluster, pacs: Pacs, gate: Gate) -> None:
-        self.pacs, self.gate, self.spool, self.study = pacs, gate, root / "spool", Study()
-        self.name, self.project = f"t-{secrets.token_hex(4)}", root / "project"
+    def __init__(self, root: Path, cluster: Cluster, pacs: Pacs, workflow: str) -> None:
+        self.pacs, self.name, self.spool, self.project = pacs, workflow, root / "spool", root / "project"
         self.project.mkdir()
         (self.project / "clara.yaml").touch()
-        (self.project / "workflow.yaml").write_text(WORKFLOW.format(name=self.name))
-        for stage, script in {"read": f"wget -q -O - {gate.url}/go && {COPY}", "write": COPY}.items():
-            self._write_stage(stage, script, cluster.shell)
-        values = {"runner": "argo", "workflow": self.name, "environment": cluster.environment}
-        self.adapter = AdapterProcess(self.project, self.spool, pacs.port, quiet=0.5, **values)  # type: ignore[arg-type]
+        environment = {**cluster.environment, "XDG_CONFIG_HOME": str(root / "config")}
+        self.adapter = AdapterProcess(
+            self.project, self.spool, pacs.port, quiet=1, runner="argo", workflow=workflow, environment=environment
+        )
 
-    def _write_stage(self, name: str, script: str, image: str) -> None:
+    def write(self, image: str, **scripts: str) -> None:
+        """The workflow of two stages, and their scripts."""
+        (self.project / "workflow.yaml").write_text(WORKFLOW.format(name=self.name))
         repository, _, tag = image.rpartition(":")
-        value = {
-            "stageName": name,
-            "image": {"repository": repository, "tag": tag},
-            "command": ["sh", "-c", script],
-            "timeout": 200,
-        }
-        folder = self.project / "stages" / name
-        folder.mkdir(parents=True)
-        (folder / "stage.yaml").write_text(json.dumps(value))
+        for name, script in scripts.items():
+            value = {
+                "stageName": name,
+                "image": {"repository": repository, "tag": tag},
+                "command": ["sh", "-c", script],
+                "timeout": 200,
+            }
+            folder = self.project / "stages" / name
+            folder.mkdir(parents=True)
+            (folder / "stage.yaml").write_text(json.dumps(value))
 
     def apply(self) -> None:
-        """`clara apply workflow.yaml`."""
+        """`clara apply`."""
         target, api = targets.cluster("argo")
         with api:
             templates.apply(project.workflow(self.project, self.name), target, api)
 
-    def send(self) -> None:
-        assert set(send(self.study.slices(SLICES), self.adapter.port).values()) == {0}
+    def send(self, images: list[Dataset]) -> None:
+        assert set(send(images, self.adapter.port).values()) == {0}
 
     def jobs(self) -> list[Job]:
         store = Store(self.spool / "state.db")
@@ -97,23 +105,37 @@ class Hospital:
     def returned(self) -> None:
         """The result is at the PACS, each instance sent once, and the cluster keeps no copy."""
         wait_until(lambda: [one.state for one in self.deliveries()] == ["sent"], "the delivery", 240)
-        assert self.pacs.times == {image.SOPInstanceUID: 1 for image in self.study.slices(SLICES)}
+        assert set(self.pacs.times.values()) == {1} and self.pacs.kept.keys() == self.pacs.times.keys()
         (job,) = self.jobs()
         wait_until(lambda: _delivered(job.id), "the result is collected", 60)
         assert self.adapter.stop() == 0
 
 
-@pytest.fixture
-def hospital(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hospital]:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    with Pacs() as pacs, Gate(closed=True) as gate:
-        made = Hospital(tmp_path, cluster, pacs, gate)
+@contextmanager
+def hospital_of(root: Path, cluster: Cluster, workflow: str) -> Iterator[Hospital]:
+    with Pacs() as pacs:
+        made = Hospital(root, cluster, pacs, workflow)
         try:
             with made.adapter:
                 yield made
         finally:
-            gate.open()
             _clean(made)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with Gate(closed=True) as gate:
+        yield gate
+
+
+@pytest.fixture
+def hospital(cluster: Cluster, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hospital]:
+    """Its first stage waits at the gate, then both hand on what they were given."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with hospital_of(tmp_path, cluster, f"t-{secrets.token_hex(4)}") as made:
+        made.write(cluster.shell, read=f"wget -q -O - {gate.url}/go && {COPY}", write=COPY)
+        yield made
+        gate.open()
 
 
 def _clean(made: Hospital) -> None:
@@ -150,24 +172,24 @@ def _api() -> tuple[Target, Api]:
     return targets.cluster("argo")
 
 
-def test_a_study_waits_for_its_template_and_comes_back(hospital: Hospital) -> None:
-    hospital.gate.open()
+def test_a_study_waits_for_its_template_and_comes_back(hospital: Hospital, gate: Gate) -> None:
+    gate.open()
     hospital.adapter.start()
     hospital.says("clara apply FILE --on argo")
-    hospital.send()
+    hospital.send(SLICES)
     hospital.until("submitting")
     hospital.apply()
     hospital.returned()
 
 
 @pytest.mark.parametrize("part", ["kube-apiserver", "workflow-controller", "s3"])
-def test_a_part_of_the_cluster_is_killed_meanwhile(hospital: Hospital, node: OneNode, part: str) -> None:
+def test_a_part_of_the_cluster_is_killed_meanwhile(hospital: Hospital, gate: Gate, node: OneNode, part: str) -> None:
     hospital.apply()
     hospital.adapter.start()
-    hospital.send()
+    hospital.send(SLICES)
     hospital.until("running")
     node.stop(part, kill=True)
-    hospital.gate.open()
+    gate.open()
     if part == "kube-apiserver":
         hospital.says("all jobs have to wait 8 s")  # so it has been away for some 7 s
     node.start(part)
@@ -177,26 +199,50 @@ def test_a_part_of_the_cluster_is_killed_meanwhile(hospital: Hospital, node: One
     hospital.returned()
 
 
-def test_the_adapter_is_killed_meanwhile(hospital: Hospital) -> None:
+def test_the_adapter_is_killed_meanwhile(hospital: Hospital, gate: Gate) -> None:
     hospital.apply()
     hospital.adapter.start()
-    hospital.send()
+    hospital.send(SLICES)
     hospital.until("running")
     hospital.adapter.kill()
-    hospital.gate.open()
+    gate.open()
     hospital.adapter.start()
     hospital.returned()
 
 
-def test_a_workflow_is_deleted_by_hand_meanwhile(hospital: Hospital, node: OneNode, cluster: Cluster) -> None:
+def test_a_workflow_is_deleted_by_hand_meanwhile(
+    hospital: Hospital, gate: Gate, node: OneNode, cluster: Cluster
+) -> None:
     hospital.apply()
     hospital.adapter.start()
-    hospital.send()
+    hospital.send(SLICES)
     job = hospital.until("running")
     first = _made(job.id)["uid"]
     where = ("-n", cluster.target.namespace, "--wait=false")
     node.kubectl("delete", "workflow", f"clara-{job.id}", *where)
     hospital.says("submitted again, once")
-    hospital.gate.open()
+    gate.open()
     hospital.returned()
     assert _made(job.id)["uid"] != first
+
+
+def test_the_reference_workflow_with_its_real_images(
+    cluster: Cluster, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CT goes in, the segmentation of its organs comes back."""
+    settings = tmp_path / "config/clara-argo/targets.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"argo: {{registry: {registry}}}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    studies.made_up(tmp_path / "study")
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "study").iterdir())]
+    with hospital_of(tmp_path, cluster, "ct-organs") as hospital:
+        hospital.apply()
+        hospital.adapter.start()
+        hospital.send(images)
+        hospital.returned()
+        results = [pydicom.dcmread(io.BytesIO(kept), force=True) for kept in hospital.pacs.kept.values()]
+    assert SegmentationStorage in [result.SOPClassUID for result in results]
+    assert {(one.PatientID, one.StudyInstanceUID) for one in results} == {
+        (images[0].PatientID, images[0].StudyInstanceUID)
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,20 +14,6 @@ from clara_argo.cli import main
 from clara_argo.demo import studies
 
 WORKFLOW = images.ROOT / "templates/workflows/ct-organs.yaml"
-
-
-@pytest.fixture(scope="module")
-def registry(_cluster: Cluster) -> str:
-    """What goes before the names of the stages' images; on our own node they are built and loaded."""
-    if given := os.environ.get("CLARA_TEST_REGISTRY"):
-        return given
-    if _cluster.node is None:
-        pytest.skip("CLARA_TEST_REGISTRY does not say where the cluster finds the images of the stages")
-    if lacking := images.missing():
-        pytest.skip(f"no images of the stages: {lacking}")
-    for archive in images.archives(*images.STAGES).values():
-        _cluster.node.load(archive)
-    return images.REGISTRY
 
 
 def test_the_same_bytes_on_the_cluster_as_one_pod_and_here(
