@@ -89,7 +89,10 @@ class ArgoRunner:
 
     def _create(self, template: Object, job: str, payload: Payload) -> Workflow:
         submission.put_payload(self._store, payload)
-        return submission.create(self._api, self._store, template, job, payload.id, pending=self.target.pending)
+        made = submission.create(self._api, self._store, template, job, payload.id, pending=self.target.pending)
+        if not made.ended:
+            submission.put_payload(self._store, payload)  # its last user may have given it up just before we came
+        return made
 
     def _go_on(self, known: Workflow, payload: Payload, states: tuple[JobState, ...]) -> Job:
         job = self._job(known)

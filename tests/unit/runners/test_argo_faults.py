@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.kubernetes.stub import Stub
@@ -20,6 +21,7 @@ from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import JobState, StageState
 from clara_argo.model.target import Target
 from clara_argo.runners.argo import ArgoRunner, logs, names, reasons, submission, sweep
+from clara_argo.runners.argo.workflow import Workflow
 
 NAME = f"clara-{JOB}"
 
@@ -321,6 +323,20 @@ class TestSteering:
         with pytest.raises(NotFound, match="no longer in the store; submit the job again"):
             world.runner.retry(JOB)
         world.runner.resume(graph, JOB, world.payload)
+        assert end(world).state is JobState.SUCCEEDED
+
+    def test_a_payload_given_up_while_a_job_of_it_is_created_is_there_again(
+        self, world: ArgoWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create, key = submission.create, names.payload_key(world.payload.id)
+
+        def given_up_first(*args: Any, **more: Any) -> Workflow:
+            world.store.delete(key)
+            return create(*args, **more)
+
+        monkeypatch.setattr(submission, "create", given_up_first)
+        world.runner.submit(world.chain("first"), JOB, world.payload)
+        assert world.store.exists(key)
         assert end(world).state is JobState.SUCCEEDED
 
     def test_a_job_whose_template_was_gone_begins_when_it_is_back(self, world: ArgoWorld) -> None:
