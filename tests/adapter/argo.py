@@ -96,8 +96,9 @@ class Site:
             stage.write("env: {CHANGED: '1'}\n")
         self.graph = self._stages.graph = graph_of(self.project)
 
-    def start(self) -> Clinic:
-        runner = ArgoRunner(self.stub.api(), self.ours, self.target, apply=False)
+    def start(self, patience: float = 5.0) -> Clinic:
+        """`patience`: seconds that the API server has for an answer."""
+        runner = ArgoRunner(self.stub.api(timeout=patience), self.ours, self.target, apply=False)
         self._clinic = Clinic(Adapter(self.config, runner, {"derive": self.graph}, options=QUICK), runner)
         return self._clinic.__enter__()
 

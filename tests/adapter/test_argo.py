@@ -94,6 +94,27 @@ def test_the_api_is_away_and_studies_are_sealed_all_the_same(tmp_path: Path, cap
     assert not [line for line in caplog.messages if line.startswith(tuple(f"{one} has to wait" for one in ids))]
 
 
+def test_an_api_that_does_not_answer_is_asked_once_for_all_jobs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with site(tmp_path, hold=True) as here:
+        receive(here, 3)
+        here.until("running", "running", "running")
+        here.stop()
+        here.start(patience=0.5)
+        here.until("running", "running", "running")
+        here.stub.slow(60)
+        begun, waits = len(here.stub.requests), "all jobs have to wait"
+        wait_until(lambda: caplog.text.count(waits) >= 4, "four times nobody answers")
+        asked, waited = len(here.stub.requests) - begun, caplog.text.count(waits)
+        assert asked <= waited + 2  # the one that was under way when it became slow, and the next one
+        receive(here)
+        here.until("running", "running", "running", "submitting")
+        here.stub.slow(0)
+        here.pretend.release()
+        here.returned(4)
+
+
 def test_the_answer_to_a_submission_is_lost(tmp_path: Path) -> None:
     with site(tmp_path) as here:
         here.stub.lose_reply_next()
