@@ -64,6 +64,7 @@ def test_pacs_and_adapter_share_no_folder(kept: Path) -> None:
     assert str(kept / "room" / "spool") in config and str(kept / "room" / "pacs") not in config
 
 
+@pytest.mark.long
 def test_dcmtk_as_pacs(tmp_path: Path) -> None:
     if "dcmtk" not in pacs.kinds():
         pytest.skip("dcmtk is not installed")
@@ -88,6 +89,7 @@ def test_without_the_real_ct_a_phantom_takes_its_place(tmp_path: Path) -> None:
     assert demo(tmp_path / "demo", "--pacs", "python", **options)["data"] == "phantom"
 
 
+@pytest.mark.long
 def test_a_study_of_ones_own(kept: Path, tmp_path: Path) -> None:
     summary = demo(tmp_path / "demo", "--input", str(kept / "room" / "phantom"), "--pacs", "python")
     assert summary["data"] == "phantom" and summary["dice"] == {}

@@ -124,6 +124,7 @@ def test_logs_are_json_lines_that_name_nobody(folder: Path, tmp_path: Path) -> N
         assert not [secret for secret in secrets if secret in line], line
 
 
+@pytest.mark.long
 def test_what_failed_is_shown_and_asked_for_again_beside_the_running_adapter(folder: Path, tmp_path: Path) -> None:
     mended = tmp_path / "mended"
     script = folder / "stages" / "derive" / "main.py"

@@ -218,7 +218,8 @@ def test_a_decoder_that_fails(
     """Another program stands where the decoder is: a library that hangs, crashes, eats memory, or talks nonsense."""
     (tmp_path / "decoder.py").write_text(program)
     monkeypatch.setattr(insides.decoders, "PROGRAM", tmp_path / "decoder.py")
-    monkeypatch.setattr(insides.decoders, "SECONDS", 2)
+    if "2 s" in said:
+        monkeypatch.setattr(insides.decoders, "SECONDS", 2)
     folder = write([compressed(image("fails", 0, axial(0)), RLELossless)], tmp_path / "in")
     (tmp_path / "out").mkdir()
     begin = time.monotonic()

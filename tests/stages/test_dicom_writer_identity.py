@@ -261,6 +261,7 @@ def test_any_transfer_syntax_gives_the_same_bytes(syntax: Any, tmp_path: Path) -
     assert [path.read_bytes() for path in other] == [path.read_bytes() for path in plain]
 
 
+@pytest.mark.long
 def test_the_real_ct(lidc_ct: Path, tmp_path: Path) -> None:
     """No name, no StudyID, no times: still without an error, and every voxel in its place."""
     first = pydicom.dcmread(next(lidc_ct.rglob("*.dcm")))
@@ -338,7 +339,13 @@ def _peak(folder: Path, grid: Grid, element: str) -> int:
     return made.peak_memory(folder / "study", folder / "in", folder / "out")
 
 
-@pytest.mark.parametrize(("element", "slices"), [("MET_UCHAR", 64), ("MET_SHORT", 32), ("MET_FLOAT", 16)])
+@pytest.mark.parametrize(
+    ("element", "slices"),
+    [
+        ("MET_UCHAR", 64),
+        *(pytest.param(*one, marks=pytest.mark.long) for one in (("MET_SHORT", 32), ("MET_FLOAT", 16))),
+    ],
+)
 def test_peak_memory(element: str, slices: int, tmp_path: Path) -> None:
     """Below three times the volume, which has 16 MiB."""
     idle = _peak(tmp_path / "small", Grid(shape=(2, 8, 8)), element)

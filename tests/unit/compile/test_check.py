@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -311,7 +312,11 @@ VALUES = st.sampled_from(
 
 
 @given(st.data(), st.booleans())
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    deadline=None,
+    max_examples=150 if os.environ.get("CLARA_LONG") else 40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 def test_whatever_stands_in_a_file_is_a_finding_or_right(data: st.DataObject, fused: bool) -> None:
     made = copy.deepcopy(compiled(fused))
     for _ in range(2):

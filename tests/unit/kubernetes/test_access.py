@@ -293,7 +293,11 @@ def configs(draw: st.DrawFn) -> bytes:
     return json.dumps(whole).encode()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40 if os.environ.get("CLARA_LONG") else 12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.one_of(st.binary(), st.text(st.characters(codec="utf-8")).map(str.encode), configs()))
 def test_any_kubeconfig_is_read_or_refused_by_us(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "config"

@@ -10,6 +10,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -324,11 +325,16 @@ def test_a_registry_goes_before_names_without_one(repository: str, registry: str
 
 
 def gone(pid: int) -> bool:
-    """Ended; whoever inherited it may not have asked for its code yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    """Ended, now or soon: a signal takes its time, and whoever inherited it may not have asked for its code yet."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_a_builder_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
