@@ -65,6 +65,7 @@ state = "{run}/containerd/state"
     conf_dir = "{run}/cni"
 """
 LOOPBACK_ONLY = '{"cniVersion": "0.4.0", "name": "lo-only", "plugins": [{"type": "loopback"}]}'
+TUNED = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")  # by kubelet; put back at the end
 SHELL = ("sh", "cat", "sleep", "tar", "ls", "cp", "mkdir", "find", "date", "id", "env", "true", "echo", "touch", "test")
 
 
@@ -170,6 +171,8 @@ class OneNode:
 
     def up(self) -> None:
         self.run.mkdir(parents=True, exist_ok=True)
+        before = {name: Path("/proc/sys", name).read_text() for name in TUNED}
+        (self.run / "tuned.json").write_text(json.dumps(before))
         self._credentials()
         self._control_plane()
         self._worker()
@@ -340,6 +343,9 @@ class OneNode:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in reversed([one for one in mounts if one.startswith(f"{self.run}/")]):
             subprocess.run(["umount", "-l", mount], check=False)
+        tuned = self.run / "tuned.json"
+        for name, value in json.loads(tuned.read_text()).items() if tuned.exists() else ():
+            Path("/proc/sys", name).write_text(value)
 
 
 def _gone(pid: int, seconds: int) -> bool:
