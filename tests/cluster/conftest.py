@@ -114,12 +114,13 @@ def world(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     settings.parent.mkdir(parents=True)
     settings.write_text("one-pod: {fused: true}\n")
     name = f"t-{secrets.token_hex(4)}"
+    _, administrator = cluster_of("argo")  # a test may go on with another account
     with open_runner("argo", apply=True) as runner, open_runner("one-pod", apply=True) as fused:
         made = World(runner, fused, Shells(cluster.shell, name), payload(tmp_path / "input", a=name, b="b"))
         try:
             yield made
         finally:
             made.clean()
-            _, api = cluster_of("argo")
-            for template in (name, f"{name}-fused"):
-                api.delete(TEMPLATES, template)
+            with administrator:
+                for template in (name, f"{name}-fused"):
+                    administrator.delete(TEMPLATES, template)

@@ -295,7 +295,7 @@ class OneNode:
             "-master.telemetry=false", "-volume.max=20", "-master.volumeSizeLimitMB=256", "-filer", "-s3",
             "-s3.port=8333", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.run}/s3.json",
         )  # fmt: skip
-        self.wait("s3", lambda: bool(socket.create_connection(("127.0.0.1", 8333), 1)))
+        self.wait("s3", lambda: _listens(8333))
         weed = shutil.which("weed", path=search_path()) or "weed"
         words = f"s3.bucket.create -name {objects.BUCKET}\n"
 
@@ -346,6 +346,11 @@ class OneNode:
         tuned = self.run / "tuned.json"
         for name, value in json.loads(tuned.read_text()).items() if tuned.exists() else ():
             Path("/proc/sys", name).write_text(value)
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 1):
+        return True
 
 
 def _gone(pid: int, seconds: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,11 @@ def test_the_same_bytes_on_the_cluster_as_one_pod_and_here(
     digests = {}
     for target in ("local", "argo", "one-pod"):
         output = tmp_path / target
-        words = ["run", str(WORKFLOW), "--on", target, "--input", str(study), "--output", str(output)]
+        words = ["run", str(WORKFLOW), "--on", target, "--input", str(study), "--output", str(output), "-o", "json"]
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 0, done.output
         digests[target] = tree.digest(output)
+        gone = CliRunner().invoke(main, ["delete", json.loads(done.stdout)["id"]])
+        assert gone.exit_code == 0, gone.output
     assert list((tmp_path / "local").glob("*.dcm"))
     assert len(set(digests.values())) == 1, digests

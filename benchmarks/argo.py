@@ -1,6 +1,6 @@
 """Three short stages on a real Argo: under our controller settings, under Argo's defaults, and fused into one pod.
 
-    python benchmarks/cluster.py [--rounds N]
+    python benchmarks/argo.py [--rounds N]
 
 Needs what tests/cluster needs for a cluster of its own (it says what is missing). The three contenders take turns; the
 clock runs from the call of `submit` until the runner says that the job has succeeded; each result is compared with
@@ -137,7 +137,7 @@ def report(medians: dict[str, float], rounds: int) -> None:
     for name, value in ratios.items():
         print(f"{name}: {value:.2f} (aim: at most {AIMS[name]})")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cluster.json").write_text(
+    (RESULTS / "argo.json").write_text(
         json.dumps({"machine": platform.processor(), "cores": os.cpu_count(), "medians": medians, "ratios": ratios})
     )
 
