@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clara_argo.errors import JobFailed
+from clara_argo.errors import ClaraError, JobFailed, TryAgain, UsageError
+from clara_driver.driver import one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 KINDS = {
@@ -170,6 +171,24 @@ def publish(into: Path, fill: Callable[[Path], None]) -> Path:
         remove(part)
         raise
     return into
+
+
+def filled(into: Path) -> bool:
+    """Is something there that a result would replace? An empty folder is nothing."""
+    return into.exists() and (not into.is_dir() or any(into.iterdir()))
+
+
+def check_new(into: Path) -> None:
+    """Raises UsageError when something is there already."""
+    if filled(into):
+        raise UsageError(f"{into} exists already and is not empty; name a new folder")
+
+
+def unwritable(error: OSError, folder: Path, hint: str) -> ClaraError:
+    """What to raise when a folder of the user's choice takes no files."""
+    if error.errno in FULL:
+        return TryAgain(f"{folder}: disk full; make room, or: {hint}")
+    return UsageError(f"{folder} cannot be written to: {one_line(error.strerror or str(error))}; {hint}")
 
 
 def remove(folder: Path) -> None:

@@ -64,6 +64,19 @@ def plain(text: str) -> str:
     return text.replace("-", "").lower()
 
 
+def new_id(text: str | None) -> str:
+    """The id that was asked for, else a new one. Raises UsageError."""
+    import uuid
+
+    from clara_argo.errors import UsageError
+    from clara_argo.model.job import JOB_ID
+
+    job = uuid.uuid4().hex if text is None else plain(text)
+    if not JOB_ID.fullmatch(job):
+        raise UsageError(f"--job {text!r}: a job id is 32 hex digits")
+    return job
+
+
 def find(runner: Runner, prefix: str) -> str:
     """The id of the one job that begins so. Raises NotFound, UsageError when there are several."""
     from clara_argo.errors import NotFound

@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 FILLED = "exists already and is not an empty folder; name a new folder with --output"
 
 
-def filled(output: Path) -> bool:
-    return output.exists() and (not output.is_dir() or any(output.iterdir()))
-
-
 def check(output: Path, source: Path | None = None, *, resume: bool = False) -> None:
     """What would be found out only after the work is found out before it. `resume`: the result may be there already."""
+    from clara_argo.artifacts import tree
     from clara_argo.errors import UsageError
 
-    if filled(output) and not (resume and output.is_dir()):
+    if tree.filled(output) and not (resume and output.is_dir()):
         raise UsageError(f"{output} {FILLED}")
     here = output.resolve()
     if source is not None and (here == source.resolve() or here.is_relative_to(source.resolve())):
@@ -42,7 +39,7 @@ def earlier(found: Found, output: Path) -> str:
     from clara_argo.artifacts import tree
     from clara_argo.errors import UsageError
 
-    if not filled(output):
+    if not tree.filled(output):
         return ""
     if not found.runner.delivered(found.job, output) and not _fetched(found.job, output):
         raise UsageError(f"{output} {FILLED}")
@@ -66,7 +63,7 @@ def deliver(found: Found, output: Path, before: str = "") -> None:
     """Put the result into `output`. A result of the same job that was there before makes room, if it is unchanged."""
     from clara_argo.artifacts import tree
 
-    if not filled(output):
+    if not tree.filled(output):
         found.runner.result(found.job, output)
     elif not found.runner.delivered(found.job, output) and not _replace(found, output, before):
         return

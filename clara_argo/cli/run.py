@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import FORMAT, Found, find, plain, remember, remembering
+from clara_argo.cli.common import FORMAT, Found, find, new_id, remember, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
@@ -129,24 +129,19 @@ def _start(
         remember(found.job, target)
         runner.resume(graph, found.job, work)
         return found, before
-    found = Found(runner, new_id(runner, name), target)
+    found = Found(runner, _not_ended(runner, name), target)
     with remembering(found.job, target):
         runner.submit(graph, found.job, work)
     return found, ""
 
 
-def new_id(runner: Runner, name: str | None) -> str:
+def _not_ended(runner: Runner, name: str | None) -> str:
     """The id that was asked for, of a job that has not ended yet; else a new one. Raises UsageError."""
-    import uuid
-
     from clara_argo.errors import NotFound, UsageError
-    from clara_argo.model.job import JOB_ID
 
+    job = new_id(name)
     if name is None:
-        return uuid.uuid4().hex
-    job = plain(name)
-    if not JOB_ID.fullmatch(job):
-        raise UsageError(f"--job {name!r}: a job id is 32 hex digits")
+        return job
     try:
         known = runner.get(job)
     except NotFound:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import FORMAT, SHORT, Found, plain, print_json, remembering
+from clara_argo.cli.common import FORMAT, SHORT, Found, new_id, print_json, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
@@ -58,7 +58,7 @@ def submit(
         from clara_argo.errors import UsageError
 
         raise UsageError("a job of this machine lasts as long as its command: use 'clara run'")
-    job = _job(job_id)
+    job = new_id(job_id)
     work = payload(source, target)
     if output is not None:
         delivery.check(output, work.folder)
@@ -87,18 +87,6 @@ def submit(
             delivery.deliver(found, output)
     said = f"result in {output}" if output else f"{job}\nits result: clara result {job[:SHORT]} --output DIR"
     delivery.report(ended, said, form, f"clara retry {job[:SHORT]} --wait")
-
-
-def _job(text: str | None) -> str:
-    import uuid
-
-    from clara_argo.errors import UsageError
-    from clara_argo.model.job import JOB_ID
-
-    job = uuid.uuid4().hex if text is None else plain(text)
-    if not JOB_ID.fullmatch(job):
-        raise UsageError(f"--job {text!r}: a job id is 32 hex digits")
-    return job
 
 
 def _graph(workflow: str, name: str | None) -> tuple[Graph | None, str]:

@@ -16,6 +16,7 @@ from clara_argo.compile.workflow import (
     Compiled,
     Submission,
     compile_graph,
+    template_name,
     workflow,
 )  # fmt: skip
 
@@ -31,5 +32,6 @@ __all__ = [
     "as_json",
     "as_yaml",
     "compile_graph",
+    "template_name",
     "workflow",
 ]

@@ -152,9 +152,15 @@ def _longest(graph: Graph) -> int:
     return sum(node.spec.timeout * (1 + node.spec.retries) for node in graph.nodes)
 
 
+def template_name(workflow: str, *, fused: bool) -> str:
+    """What the template of a workflow is called on a cluster."""
+    label = names.label(workflow, names.LONGEST_WORKFLOW)
+    return f"{label}-fused" if fused else label
+
+
 def _template(graph: Graph, cluster: Cluster, facts: Mapping[str, str], spec: Object, *, fused: bool) -> Object:
-    name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
-    labels = {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": name}
+    label = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
+    labels = {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": label}
     annotations = {
         "workflows.argoproj.io/version": ">= v4.0.0",
         "clara.dev/workflow-id": graph.workflow.id,
@@ -162,7 +168,7 @@ def _template(graph: Graph, cluster: Cluster, facts: Mapping[str, str], spec: Ob
         DIGEST: _digest([spec, cluster.namespace]),
     }
     metadata = {
-        "name": f"{name}-fused" if fused else name,
+        "name": template_name(graph.workflow.name, fused=fused),
         "namespace": cluster.namespace,
         "labels": labels,
         "annotations": annotations,

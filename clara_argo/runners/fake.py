@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clara_argo.artifacts import tree
-from clara_argo.errors import Held, JobFailed, NotFound, UsageError
+from clara_argo.errors import Held, JobFailed, NotFound
 from clara_argo.graph import Graph
 from clara_argo.model.job import JOB_ID, Job, JobState, Payload, StageRun, StageState
 from clara_argo.runners.protocol import LogLine
@@ -140,8 +140,7 @@ class FakeRunner:
         record = self._record(job)
         if record.job.state is not JobState.SUCCEEDED:
             raise JobFailed(f"job {job} has no result: it is {record.job.state}")
-        if into.exists() and not (into.is_dir() and not any(into.iterdir())):
-            raise UsageError(f"{into} exists already and is not empty; name a new folder")
+        tree.check_new(into)
 
         def fill(part: Path) -> None:
             for name, content in self._result.items():

@@ -17,18 +17,17 @@ from typing import Self
 
 from clara_argo import home as homes
 from clara_argo.artifacts import tree
-from clara_argo.errors import ClaraError, Held, JobFailed, NotFound, TryAgain, UsageError
+from clara_argo.errors import Held, JobFailed, NotFound, UsageError
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, JobState, Payload
 from clara_argo.runners import command, logs, points
 from clara_argo.runners.jobfolder import JobFolder, all_jobs
 from clara_argo.runners.plan import Plan
 from clara_argo.runners.planfile import read_plan, write_plan
-from clara_argo.runners.protocol import LogLine
+from clara_argo.runners.protocol import KEPT, LogLine
 from clara_argo.runners.record import now
 from clara_argo.runners.run import JobRun, waiting
 from clara_argo.runners.stagework import Settings
-from clara_driver.driver import one_line
 
 RESERVED = {"lock", "stop", "result"}  # names in a job's folder that no stage can have
 LOOK = 0.2  # seconds between two looks at a job that another process runs
@@ -100,7 +99,7 @@ class LocalRunner:
             return self._begin(folder, plan, again)
         except OSError as error:
             hint = "jobs are kept there: set CLARA_HOME to a folder that can be written to"
-            raise unwritable(error, self.home, hint) from None
+            raise tree.unwritable(error, self.home, hint) from None
 
     def _begin(self, folder: JobFolder, plan: Plan, again: frozenset[str]) -> Job:
         held = folder.hold()
@@ -188,12 +187,11 @@ class LocalRunner:
             raise JobFailed(
                 f"job {job} has no result: it is {now_.state}" + (f": {now_.message}" if now_.message else "")
             )
-        if into.exists() and not (into.is_dir() and not any(into.iterdir())):
-            raise UsageError(f"{into} exists already and is not empty; name a new folder")
+        tree.check_new(into)
         try:
             return tree.publish(into, lambda part: tree.copy(folder.result, part))
         except OSError as error:
-            raise unwritable(error, into, "the job is done and keeps its result: name another folder for it") from None
+            raise tree.unwritable(error, into, KEPT) from None
 
     def delivered(self, job: str, into: Path) -> bool:
         """Does `into` hold the result of the job already, as it is now?"""
@@ -250,13 +248,6 @@ def begun(job: str, plan: Plan, before: Job | None) -> Job:
     if before is None or not before.created:
         return new
     return replace(new, created=before.created, started=before.started, attempt=before.attempt + 1)
-
-
-def unwritable(error: OSError, folder: Path, hint: str) -> ClaraError:
-    """What to raise when a folder of the user's choice takes no files."""
-    if error.errno in tree.FULL:
-        return TryAgain(f"{folder}: disk full; make room, or: {hint}")
-    return UsageError(f"{folder} cannot be written to: {one_line(error.strerror or str(error))}; {hint}")
 
 
 def check(plan: Plan) -> None:

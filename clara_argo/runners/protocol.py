@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, Payload
 
+KEPT = "the job is done and keeps its result: name another folder for it"  # when a result finds no room
+
 
 class LogLine(NamedTuple):
     stage: str

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clara_argo.compile.changes import Change, between
-from clara_argo.errors import Finding, Refused
+from clara_argo.errors import Finding
 from clara_argo.graph import Graph
-from clara_argo.kubernetes.errors import NoSuchKind, NotHere
-from clara_argo.kubernetes.kinds import TEMPLATES
 from clara_argo.model.target import Target
+from clara_argo.runners.argo.submission import settings, template
 
 if TYPE_CHECKING:
     from clara_argo.kubernetes.client import Api
@@ -42,10 +41,9 @@ def apply(graph: Graph, target: Target, api: Api, *, fused: bool = False, dry_ru
     With `dry_run` the cluster judges the template and keeps nothing. A template that somebody edited there becomes the
     compiled one again.
     """
-    from clara_argo.compile import Cluster, compile_graph
+    from clara_argo.compile import compile_graph
 
-    cluster = Cluster(namespace=target.namespace, registry=target.registry, pull_secrets=target.pull_secrets)
-    made = compile_graph(graph, cluster, fused=fused or target.fused)
+    made = compile_graph(graph, settings(target), fused=fused or target.fused)
     state, changes = _compared(api, made.name, made.template)
     if state != UNCHANGED:
         api.apply(made.template, dry_run=dry_run)
@@ -61,11 +59,8 @@ def apply(graph: Graph, target: Target, api: Api, *, fused: bool = False, dry_ru
 
 
 def _compared(api: Api, name: str, made: dict[str, Any]) -> tuple[str, tuple[Change, ...]]:
-    try:
-        there = api.get(TEMPLATES, name)
-    except NoSuchKind as error:
-        raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None
-    except NotHere:
+    there = template(api, name)
+    if there is None:
         return CREATED, ()
     changes = between(there, made)
     return (CHANGED if changes else UNCHANGED), changes

@@ -10,18 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cluster import objects
 from cluster.conftest import Cluster
 from cluster.gate import Gate
 from cluster.mine import Mine
 from cluster.shells import COPY, Shells, payload
-from unit.runners.contract import JOB, RunnerContract, World, end, run
+from unit.runners.contract import OnePodContract, RunnerContract
 
 from clara_argo.errors import NotFound
 from clara_argo.graph import Graph
 from clara_argo.kubernetes import access
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.kinds import TEMPLATES
-from clara_argo.model.job import JobState, Payload
+from clara_argo.model.job import Payload
 from clara_argo.runners import Runner
 from clara_argo.runners.targets import open_runner
 
@@ -94,10 +95,7 @@ class TestArgo(RunnerContract):
 
     @pytest.fixture
     def runner(self, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-        settings = tmp_path / "config/clara-argo/targets.yaml"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(f"{self.settings}\n")
+        monkeypatch.setenv("XDG_CONFIG_HOME", objects.targets(tmp_path, self.settings))
         with open_runner("argo", apply=True) as found:
             yield found
 
@@ -112,21 +110,7 @@ class TestArgo(RunnerContract):
             yield made
 
 
-class TestFused(TestArgo):
+class TestFused(OnePodContract, TestArgo):
     """All stages in one pod: it begins again as a whole."""
 
     settings = "argo: {fused: true}"
-
-    def test_retry_runs_what_did_not_finish(self, world: World) -> None:
-        run(world, "first", "fails", "second")
-        world.runner.retry(JOB)
-        job = end(world)
-        assert (job.state, job.attempt, job.message) == (JobState.SUCCEEDED, 2, "")
-        assert [stage.attempt for stage in job.stages] == [2, 2, 1]
-
-    def test_retry_from_a_stage(self, world: World) -> None:
-        run(world, "first", "second")
-        world.runner.retry(JOB, "second")
-        job = end(world)
-        assert job.state is JobState.SUCCEEDED
-        assert [stage.attempt for stage in job.stages] == [2, 2]

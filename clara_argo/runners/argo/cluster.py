@@ -19,6 +19,15 @@ LOG = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """That Argo is not there is no missing job or template: whoever waits for it should go on waiting."""
+    try:
+        yield
+    except NoSuchKind as error:
+        raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None
+
+
 class Cluster:
     """`where` names it in messages."""
 
@@ -29,7 +38,7 @@ class Cluster:
     def made(self, job: str) -> Object:
         """The Workflow of a job as it is. One submitted by hand has a name of its own. Raises NotFound, Refused."""
         name = names.workflow(job)
-        with self._installed():
+        with installed():
             try:
                 found = self.api.get(WORKFLOWS, name)
             except NoSuchKind:
@@ -48,12 +57,12 @@ class Cluster:
 
     def all(self) -> tuple[Object, ...]:
         """Every Workflow that carries a job, also those that are being deleted."""
-        with self._installed():
+        with installed():
             return self.api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB}").items
 
     def unfinished(self) -> tuple[Object, ...]:
         """The few of them that Argo has not ended yet: a busy cluster keeps hundreds that it has."""
-        with self._installed():
+        with installed():
             return self.api.list(WORKFLOWS, labels=f"{names.MANAGED},{names.JOB},{names.COMPLETED}!=true").items
 
     def follow(self, workflow: Workflow, tick: float) -> Iterator[Workflow]:
@@ -91,11 +100,3 @@ class Cluster:
         found = self.api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items
         pods = {(pod["metadata"].get("annotations") or {}).get(names.NODE_ID): pod["metadata"]["name"] for pod in found}
         return {str(node): str(name) for node, name in pods.items() if node}
-
-    @contextlib.contextmanager
-    def _installed(self) -> Iterator[None]:
-        """That Argo is not there is no missing job: whoever waits for it should go on waiting."""
-        try:
-            yield
-        except NoSuchKind as error:
-            raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None

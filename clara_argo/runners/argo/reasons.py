@@ -5,14 +5,14 @@ The cluster knows only the exit code, and shall not know more: what a stage writ
 
 from __future__ import annotations
 
-import io
 import logging
-import tarfile
 import threading
 import time
-import zlib
 from collections.abc import Callable
 
+from clara_argo.artifacts import tree
+from clara_argo.artifacts.errors import Damaged
+from clara_argo.artifacts.members import members
 from clara_argo.compile.names import TAKEN, label
 from clara_argo.errors import ClaraError, NotFound
 from clara_argo.runners.argo.attempts import Attempt
@@ -90,12 +90,9 @@ def last_line(text: str) -> str:
 def in_folder(packed: bytes, name: str) -> str:
     """A small text in a packed folder (one top folder, left out in `name`); "" when it is not there or not readable."""
     try:
-        plain = zlib.decompressobj(wbits=31).decompress(packed, PLAIN)
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r|") as folder:
-            for member in folder:
-                if member.isreg() and member.name.removeprefix("./").partition("/")[2] == name:
-                    file = folder.extractfile(member)
-                    return file.read(TAIL).decode("utf-8", "replace") if file is not None else ""
-    except (zlib.error, tarfile.TarError, EOFError):
+        for member in members([packed], name, PLAIN):
+            if member.name == name and not member.is_folder:
+                return b"".join(member.content)[:TAIL].decode("utf-8", "replace")
+    except (Damaged, tree.Unusable):
         return ""  # more than we look at, or no folder of a stage
     return ""

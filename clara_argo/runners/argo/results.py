@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from clara_argo.artifacts import tree
-from clara_argo.errors import JobFailed, NotFound, TryAgain, UsageError
+from clara_argo.errors import JobFailed, NotFound
 from clara_argo.runners.argo import names
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow
+from clara_argo.runners.protocol import KEPT
 from clara_driver import contract
 
 
 def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
     """All or nothing. Raises UsageError, JobFailed when it was collected already, TryAgain when there is no room."""
-    if into.exists() and not (into.is_dir() and not any(into.iterdir())):
-        raise UsageError(f"{into} exists already and is not empty; name a new folder")
+    tree.check_new(into)
     keys = names.result_keys(workflow.job, workflow.results)
     if not keys:
         raise JobFailed(f"job {workflow.job} does not say which of its stages make its result; compile it again")
@@ -39,9 +39,7 @@ def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
             "run the last stage again: clara retry JOB --from STAGE"
         ) from None
     except OSError as error:
-        if error.errno in tree.FULL:
-            raise TryAgain(f"{into}: disk full; make room: the job is done and keeps its result") from None
-        raise UsageError(f"{into} cannot be written to: {error.strerror}; name another folder") from None
+        raise tree.unwritable(error, into, KEPT) from None
 
 
 def lies_in(store: JobStore, workflow: Workflow, into: Path) -> bool:

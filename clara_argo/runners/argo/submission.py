@@ -6,15 +6,15 @@ import time
 from typing import Any
 
 from clara_argo import compile as compiler
-from clara_argo.compile import names as compiled
 from clara_argo.errors import NotFound, Refused, TryAgain, UsageError
 from clara_argo.graph import Graph
 from clara_argo.kubernetes.client import Api
-from clara_argo.kubernetes.errors import Away, Exists, NoSuchKind, NotHere
+from clara_argo.kubernetes.errors import Away, Exists, NotHere
 from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import Payload
 from clara_argo.model.target import Target
 from clara_argo.runners.argo import names, sweep
+from clara_argo.runners.argo.cluster import installed
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow, read
 from clara_argo.runners.record import now
@@ -34,14 +34,13 @@ class Templates:
 
     def of(self, graph: Graph) -> Object:
         """As it is on the cluster. Raises NotFound or Refused when it is not that of the graph."""
-        label = compiled.label(graph.workflow.name, compiled.LONGEST_WORKFLOW)
-        name = f"{label}-fused" if self._target.fused else label
-        there = self._there(name)
+        name = compiler.template_name(graph.workflow.name, fused=self._target.fused)
+        there = template(self._api, name)
         return self._applied(graph, there) if self._apply else self._checked(graph, name, there)
 
     def named(self, name: str) -> Object:
         """Raises NotFound."""
-        found = self._there(name)
+        found = template(self._api, name)
         if found is None or compiler.STAGES not in (found["metadata"].get("annotations") or {}):
             what = "is not there" if found is None else "was not compiled by clara"
             raise NotFound(
@@ -49,28 +48,15 @@ class Templates:
             )
         return found
 
-    def _there(self, name: str) -> Object | None:
-        try:
-            return self._api.get(TEMPLATES, name)
-        except NoSuchKind as error:
-            raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None
-        except NotHere:
-            return None
-
     def _applied(self, graph: Graph, there: Object | None) -> Object:
         if graph.digest not in self._compiled:
-            made = compiler.compile_graph(graph, self.cluster(), fused=self._target.fused).template
+            made = compiler.compile_graph(graph, settings(self._target), fused=self._target.fused).template
             self._compiled = {graph.digest: made}
         made = self._compiled[graph.digest]
         wanted = made["metadata"]["annotations"][compiler.DIGEST]
         if there is not None and (there["metadata"].get("annotations") or {}).get(compiler.DIGEST) == wanted:
             return there
         return self._api.apply(made)
-
-    def cluster(self) -> compiler.Cluster:
-        return compiler.Cluster(
-            namespace=self._api.namespace, registry=self._target.registry, pull_secrets=self._target.pull_secrets
-        )
 
     def _checked(self, graph: Graph, name: str, there: Object | None) -> Object:
         where = f"WorkflowTemplate {name!r} in namespace {self._api.namespace!r}"
@@ -83,6 +69,20 @@ class Templates:
     @property
     def _how(self) -> str:
         return f"clara apply FILE --on {self._target.name}"
+
+
+def settings(target: Target) -> compiler.Cluster:
+    """What compiling has to know of a target."""
+    return compiler.Cluster(namespace=target.namespace, registry=target.registry, pull_secrets=target.pull_secrets)
+
+
+def template(api: Api, name: str) -> Object | None:
+    """None when it is not there. Raises Refused when Argo is not."""
+    try:
+        with installed():
+            return api.get(TEMPLATES, name)
+    except NotHere:
+        return None
 
 
 def put_payload(store: JobStore, payload: Payload) -> None:

@@ -1,26 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from unit.kubernetes import certificates
 from unit.kubernetes.certificates import Certificates
-from unit.kubernetes.stub import Stub
-
-from clara_argo.kubernetes.client import Api
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    with Stub() as stub:
-        yield stub
-
-
-@pytest.fixture
-def api(stub: Stub) -> Iterator[Api]:
-    with stub.api() as api:
-        yield api
 
 
 @pytest.fixture(scope="session")

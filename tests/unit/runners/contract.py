@@ -199,3 +199,21 @@ class RunnerContract:
             with pytest.raises(NotFound):
                 ask()
         assert not (tmp_path / "result").exists()
+
+
+class OnePodContract(RunnerContract):
+    """Where all stages share a pod, it begins again as a whole."""
+
+    def test_retry_runs_what_did_not_finish(self, world: World) -> None:
+        run(world, "first", "fails", "second")
+        world.runner.retry(JOB)
+        job = end(world)
+        assert (job.state, job.attempt, job.message) == (JobState.SUCCEEDED, 2, "")
+        assert [stage.attempt for stage in job.stages] == [2, 2, 1]
+
+    def test_retry_from_a_stage(self, world: World) -> None:
+        run(world, "first", "second")
+        world.runner.retry(JOB, "second")
+        job = end(world)
+        assert job.state is JobState.SUCCEEDED
+        assert [stage.attempt for stage in job.stages] == [2, 2]

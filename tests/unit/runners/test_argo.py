@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from unit.kubernetes.stub import Stub
 from unit.runners import graphs
-from unit.runners.contract import JOB, RunnerContract, World, end, run
+from unit.runners.contract import OnePodContract, RunnerContract
 from unit.runners.memory import MemoryStore
 from unit.runners.pretend import Failure, Pretend
 
 from clara_argo.graph import Graph
-from clara_argo.model.job import JobState
 from clara_argo.model.target import Target
 from clara_argo.model.workflow import Image, StageSpec
 from clara_argo.runners.argo import ArgoRunner
@@ -78,21 +77,7 @@ class TestArgo(RunnerContract):
             yield made
 
 
-class TestFused(TestArgo):
+class TestFused(OnePodContract, TestArgo):
     """All stages in one pod: it begins again as a whole."""
 
     fused = True
-
-    def test_retry_runs_what_did_not_finish(self, world: World) -> None:
-        run(world, "first", "fails", "second")
-        world.runner.retry(JOB)
-        job = end(world)
-        assert (job.state, job.attempt, job.message) == (JobState.SUCCEEDED, 2, "")
-        assert [stage.attempt for stage in job.stages] == [2, 2, 1]
-
-    def test_retry_from_a_stage(self, world: World) -> None:
-        run(world, "first", "second")
-        world.runner.retry(JOB, "second")
-        job = end(world)
-        assert job.state is JobState.SUCCEEDED
-        assert [stage.attempt for stage in job.stages] == [2, 2]

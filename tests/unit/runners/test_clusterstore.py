@@ -45,12 +45,6 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
-@pytest.fixture
-def api(stub: Stub) -> Iterator[Api]:
-    with stub.api() as api:
-        yield api
-
-
 def repository(stub: Stub, text: str) -> None:
     stub.put(CONFIG_MAPS, {"metadata": {"name": "artifact-repositories"}, "data": {"clara-v1": text}})
 

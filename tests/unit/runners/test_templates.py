@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,18 +22,6 @@ TARGET = Target(name="hospital")
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return project.graph(shipped.folder("templates") / "workflows/ct-organs.yaml")
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    with Stub() as stub:
-        yield stub
-
-
-@pytest.fixture
-def api(stub: Stub) -> Iterator[Api]:
-    with stub.api() as api:
-        yield api
 
 
 def told(applied: templates.Applied) -> list[str]:
