@@ -168,6 +168,17 @@ class Pretend:
                     return
                 self._changed.wait(5)
 
+    def owned(self, workflow: str, uid: str, pod: str) -> None:
+        """A pod that was made while its Workflow was deleted goes, too. Raises Refusal then."""
+        try:
+            made = self.stub.get(WORKFLOWS, workflow)
+            if made["metadata"]["uid"] != uid:
+                raise Refusal(404, "NotFound", "it was deleted, and another has its name", workflow)
+        except Refusal:
+            with contextlib.suppress(Refusal):
+                self.stub.remove(PODS, pod)
+            raise
+
     def failure(self, stage: str) -> Failure | None:
         left = self._failures.get(stage)
         return left.pop(0) if left else None
@@ -229,6 +240,7 @@ class Run:
         self.node(name, type="Pod", phase="Pending", templateName=template["name"], startedAt=now(), message=waits)
         labels, marks = {f"{GROUP}/workflow": self.workflow}, {f"{GROUP}/node-id": self.id(name)}
         self.world.stub.put(PODS, {"metadata": {"name": pod, "labels": labels, "annotations": marks}})
+        self.world.owned(self.workflow, self.uid, pod)
         fused = "containerSet" in template
         for one in containers if fused else ():
             self.node(
