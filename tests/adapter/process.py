@@ -7,11 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from adapter.hospital import CALLED, CALLING, HOST, wait_until
+
+from clara_adapter.store import Delivery, Job, Store
+
+Value = TypeVar("Value")
 
 CONFIGURATION = """\
 ae-title: {called}
@@ -45,7 +50,7 @@ class AdapterProcess:
         workflow: str = "derive",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.config, self.log = project / "adapter.yaml", project / "adapter.log"
+        self.config, self.log, self._state = project / "adapter.yaml", project / "adapter.log", spool / "state.db"
         self._values = {
             "called": CALLED,
             "calling": CALLING,
@@ -81,6 +86,20 @@ class AdapterProcess:
                 self.port = int(json.loads(line)["port"])
                 return True
         return False
+
+    def jobs(self) -> list[Job]:
+        return self._look(lambda store: store.jobs())
+
+    def deliveries(self) -> list[Delivery]:
+        return self._look(lambda store: store.deliveries())
+
+    def _look(self, question: Callable[[Store], Value]) -> Value:
+        """At its state, while it runs and afterwards."""
+        store = Store(self._state)
+        try:
+            return question(store)
+        finally:
+            store.close()
 
     @property
     def running(self) -> bool:

@@ -21,7 +21,6 @@ from unit.kubernetes.stub import Stub
 from unit.runners.pretend import Pretend
 from weed import Weed
 
-from clara_adapter.store import Delivery, Job, Store
 from clara_argo.artifacts.s3 import S3Store
 from clara_argo.kubernetes.kinds import TEMPLATES, WORKFLOWS
 from clara_argo.model.target import Target
@@ -57,29 +56,15 @@ class Scene:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def jobs(self) -> list[Job]:
-        store = Store(self.spool / "state.db")
-        try:
-            return store.jobs()
-        finally:
-            store.close()
-
-    def deliveries(self) -> list[Delivery]:
-        store = Store(self.spool / "state.db")
-        try:
-            return store.deliveries()
-        finally:
-            store.close()
-
     def finish(self) -> None:
         """One job, one Workflow, its result once at the PACS, and no copy of study or result in the store."""
-        wait_until(lambda: [one.state for one in self.deliveries()] == ["sent"], "the delivery")
+        wait_until(lambda: [one.state for one in self.adapter.deliveries()] == ["sent"], "the delivery")
         wait_until(lambda: self._delivered(), "the result is collected")
         assert self.adapter.stop() == 0
-        assert [job.state for job in self.jobs()] == ["succeeded"]
+        assert [job.state for job in self.adapter.jobs()] == ["succeeded"]
         assert len([one for one in self.stub.requests if one.method == "POST"]) == 1
         assert len(self.pacs.kept) == 1 and set(self.pacs.times.values()) == {1}
-        (job,) = self.jobs()
+        (job,) = self.adapter.jobs()
         assert not self.store.exists(f"jobs/{job.id}/result") and not self.store.exists(f"payloads/{job.payload}/input")
 
     def _delivered(self) -> bool:
@@ -153,8 +138,8 @@ def test_a_cluster_that_is_away_does_not_keep_the_adapter_from_starting(scene: S
     scene.stub.down()
     scene.adapter.start()
     assert set(send(Study().slices(1), scene.adapter.port).values()) == {0}
-    wait_until(lambda: [job.state for job in scene.jobs()] == ["submitting"], "the study is sealed")
-    wait_until(lambda: "cannot be reached" in scene.jobs()[0].message, "the job says what it waits for")
+    wait_until(lambda: [job.state for job in scene.adapter.jobs()] == ["submitting"], "the study is sealed")
+    wait_until(lambda: "cannot be reached" in scene.adapter.jobs()[0].message, "the job says what it waits for")
     code, said = scene.check("--echo")
     assert code == 75 and "cannot be reached" in said
     scene.stub.up()

@@ -12,9 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pydicom
 import pytest
@@ -23,7 +21,6 @@ from adapter.process import AdapterProcess
 from pydicom.dataset import Dataset
 
 from clara_adapter.crash import POINTS
-from clara_adapter.store import Delivery, Job, Store
 
 RECEIVING = ("part-written", "instance-placed", "folder-flushed", "row-committed")
 CHAINS = {  # at most two deaths in one state of a job or delivery: at the third it is held
@@ -35,7 +32,6 @@ CHAINS = {  # at most two deaths in one state of a job or delivery: at the third
 }
 OPEN = 500.0  # seconds of quiet: no study is complete while its sender is away
 RESULTS = 3  # instances of one result
-Value = TypeVar("Value")
 LONG = bool(os.environ.get("CLARA_LONG"))
 
 
@@ -68,19 +64,6 @@ class Scene:
                 path = stored[hashlib.sha256(image.SOPInstanceUID.encode()).hexdigest() + ".dcm"]
                 assert pydicom.dcmread(path).PixelData == image.PixelData
 
-    def deliveries(self) -> list[Delivery]:
-        return self._look(lambda store: store.deliveries())
-
-    def jobs(self) -> list[Job]:
-        return self._look(lambda store: store.jobs())
-
-    def _look(self, question: Callable[[Store], Value]) -> Value:
-        store = Store(self.spool / "state.db")
-        try:
-            return question(store)
-        finally:
-            store.close()
-
     def kill_during(self, instances: int, pause: float) -> None:
         """kill -9 when so many more instances have come; while the sender goes on, at whatever moment that is."""
         folder = self.spool / "payloads"
@@ -97,9 +80,9 @@ class Scene:
 
     def finish(self, slices: int) -> None:
         """The last start: one job of the whole study, its result counted once at the destination."""
-        wait_until(lambda: [one.state for one in self.deliveries()] == ["sent"], "the delivery")
+        wait_until(lambda: [one.state for one in self.adapter.deliveries()] == ["sent"], "the delivery")
         assert self.adapter.stop() == 0
-        assert [job.state for job in self.jobs()] == ["succeeded"]
+        assert [job.state for job in self.adapter.jobs()] == ["succeeded"]
         assert len(list((self.spool / "jobs").iterdir())) == 1
         assert len(self.pacs.kept) == RESULTS
         assert self._comments() == {f"{slices} slices"}
@@ -176,9 +159,9 @@ def test_a_job_that_kills_us_three_times_is_held(tmp_path: Path) -> None:
                     scene.send(images)
                 scene.adapter.wait_killed()
             scene.adapter.start("job-ended")
-            wait_until(lambda: scene.jobs()[0].state == "stopped", "the job is held")
+            wait_until(lambda: scene.adapter.jobs()[0].state == "stopped", "the job is held")
             assert scene.adapter.stop() == 0
-    (job,) = scene.jobs()
+    (job,) = scene.adapter.jobs()
     assert job.message == "held: this process died 3 times while the job was in work"
     assert pacs.kept == {}
 
