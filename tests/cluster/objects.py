@@ -31,6 +31,26 @@ API_ADDRESS = [
 HOST: Object = {"hostNetwork": True, "dnsPolicy": "Default"}
 
 
+def targets(folder: Path, text: str) -> str:
+    """Settings of targets in a new folder; XDG_CONFIG_HOME is to name it."""
+    path = folder / "config/clara-argo/targets.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{text}\n")
+    return str(folder / "config")
+
+
+def environment(kubeconfig: Path) -> dict[str, str]:
+    """By which `clara` finds the one-node cluster as its target `argo`."""
+    return {
+        "KUBECONFIG": str(kubeconfig),
+        "CLARA_S3_ENDPOINT": ENDPOINT,
+        "CLARA_S3_BUCKET": BUCKET,
+        "CLARA_S3_ACCESS_KEY": ACCESS,
+        "CLARA_S3_SECRET_KEY": SECRET,
+        "CLARA_S3_SECURE": "false",
+    }
+
+
 def kubeconfig(server: str, certificates: str, user: str, token: str) -> Object:
     return {
         "apiVersion": "v1",

@@ -17,13 +17,14 @@ import pydicom
 import pytest
 from adapter.hospital import Pacs, Study, send, wait_until
 from adapter.process import AdapterProcess
+from cluster import objects
 from cluster.conftest import Cluster
 from cluster.gate import Gate
 from cluster.onenode import OneNode
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
-from clara_adapter.store import Delivery, Job, Store
+from clara_adapter.store import Job
 from clara_argo import project
 from clara_argo.demo import studies
 from clara_argo.errors import NotFound
@@ -81,32 +82,18 @@ class Hospital:
     def send(self, images: list[Dataset]) -> None:
         assert set(send(images, self.adapter.port).values()) == {0}
 
-    def jobs(self) -> list[Job]:
-        store = Store(self.spool / "state.db")
-        try:
-            return store.jobs()
-        finally:
-            store.close()
-
-    def deliveries(self) -> list[Delivery]:
-        store = Store(self.spool / "state.db")
-        try:
-            return store.deliveries()
-        finally:
-            store.close()
-
     def says(self, text: str) -> None:
         wait_until(lambda: text in self.adapter.log.read_text(), f"the adapter says {text!r}", 120)
 
     def until(self, state: str) -> Job:
-        wait_until(lambda: [job.state for job in self.jobs()] == [state], f"the job is {state}", 120)
-        return self.jobs()[0]
+        wait_until(lambda: [job.state for job in self.adapter.jobs()] == [state], f"the job is {state}", 120)
+        return self.adapter.jobs()[0]
 
     def returned(self) -> None:
         """The result is at the PACS, each instance sent once, and the cluster keeps no copy."""
-        wait_until(lambda: [one.state for one in self.deliveries()] == ["sent"], "the delivery", 240)
+        wait_until(lambda: [one.state for one in self.adapter.deliveries()] == ["sent"], "the delivery", 240)
         assert set(self.pacs.times.values()) == {1} and self.pacs.kept.keys() == self.pacs.times.keys()
-        (job,) = self.jobs()
+        (job,) = self.adapter.jobs()
         wait_until(lambda: _delivered(job.id), "the result is collected", 60)
         assert self.adapter.stop() == 0
 
@@ -230,10 +217,7 @@ def test_the_reference_workflow_with_its_real_images(
     cluster: Cluster, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CT goes in, the segmentation of its organs comes back."""
-    settings = tmp_path / "config/clara-argo/targets.yaml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(f"argo: {{registry: {registry}}}\n")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", objects.targets(tmp_path, f"argo: {{registry: {registry}}}"))
     studies.made_up(tmp_path / "study")
     images = [pydicom.dcmread(path) for path in sorted((tmp_path / "study").iterdir())]
     with hospital_of(tmp_path, cluster, "ct-organs") as hospital:

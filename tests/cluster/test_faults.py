@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from cluster.onenode import OneNode
 from cluster.shells import COPY
 from cluster.world import World, running
@@ -14,24 +15,14 @@ from clara_argo.model.job import JobState
 AWAY = 8.0  # seconds that a part is gone
 
 
-def test_the_controller_is_killed(world: World, node: OneNode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["workflow-controller", "s3"])
+def test_a_part_is_killed_while_a_stage_runs(part: str, world: World, node: OneNode, tmp_path: Path) -> None:
     stage = world.shells.stage
     job = world.start(world.shells.chain(stage("one", "sleep 6; " + COPY), stage("two")))
     world.until(job, running("one"))
-    node.stop("workflow-controller", kill=True)
+    node.stop(part, kill=True)
     time.sleep(AWAY)
-    node.start("workflow-controller")
-    node.wait_for_controller()
-    assert_done_at_first_try(world, job, tmp_path)
-
-
-def test_the_store_is_killed(world: World, node: OneNode, tmp_path: Path) -> None:
-    stage = world.shells.stage
-    job = world.start(world.shells.chain(stage("one", "sleep 6; " + COPY), stage("two")))
-    world.until(job, running("one"))
-    node.stop("s3", kill=True)
-    time.sleep(AWAY)
-    node.start("s3")
+    node.start(part)
     assert_done_at_first_try(world, job, tmp_path)
 
 

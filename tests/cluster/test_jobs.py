@@ -14,6 +14,9 @@ from cluster.world import World, running
 from clara_argo.errors import NotFound
 from clara_argo.model.job import Job, JobState, StageState
 from clara_argo.model.workflow import Image, Resources
+from clara_argo.runners import targets
+from clara_argo.runners.argo import names
+from clara_argo.runners.clusterstore import ClusterStore
 
 DONE, FAILED, SKIPPED, STOPPED = StageState.SUCCEEDED, StageState.FAILED, StageState.SKIPPED, StageState.STOPPED
 ONCE = 'test "$CLARA_ATTEMPT" -gt 1 || exit 75; ' + COPY
@@ -175,6 +178,12 @@ def test_a_workflow_deleted_by_hand_is_no_job_any_more(world: World, cluster: Cl
     with pytest.raises(NotFound):
         world.end(job)
     world.forget(job)
+    # A stage that was still running may have put its result into the store.
+    target, api = targets.cluster("argo")
+    with api:
+        store = ClusterStore(api, target, targets.credentials)
+        store.delete_below(names.job_prefix(job))
+        store.delete(names.payload_key(world.payload.id))
 
 
 def test_fused_is_one_pod_with_the_same_result(world: World, cluster: Cluster, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from cluster import images
+from cluster import images, objects
 from cluster.conftest import Cluster
 
 from clara_argo.artifacts import tree
@@ -20,10 +20,8 @@ WORKFLOW = images.ROOT / "templates/workflows/ct-organs.yaml"
 def test_the_same_bytes_on_the_cluster_as_one_pod_and_here(
     cluster: Cluster, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tmp_path / "config/clara-argo/targets.yaml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(f"argo: {{registry: {registry}}}\none-pod: {{registry: {registry}, fused: true}}\n")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settings = f"argo: {{registry: {registry}}}\none-pod: {{registry: {registry}, fused: true}}"
+    monkeypatch.setenv("XDG_CONFIG_HOME", objects.targets(tmp_path, settings))
     study = tmp_path / "study"
     studies.made_up(study)
     digests = {}
