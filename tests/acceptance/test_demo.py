@@ -78,6 +78,7 @@ def test_the_real_ct(lidc_ct: Path, lidc_labels: Path, tmp_path: Path) -> None:
     assert "LIDC-IDRI" in summary["citation"]
 
 
+@pytest.mark.long  # deliveries are tried for a while
 def test_a_closed_return_port_fails_the_demo(tmp_path: Path) -> None:
     failed = demo(tmp_path / "demo", "--data", "phantom", "--return-port", str(pacs.free_port()), code=4)
     assert "did not come back to the PACS" in failed["error"]

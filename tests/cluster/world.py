@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from cluster.shells import Shells
 
@@ -43,10 +44,14 @@ class World:
         raise AssertionError(f"job ended: {self.runner.get(job)}")
 
     def clean(self) -> None:
-        for job in self._jobs:
-            if not self.runner.get(job).state.ended:
-                self.runner.stop(job)
-            self.runner.delete(job)
+        """Several at once: Argo takes some seconds for each."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._remove, self._jobs))
+
+    def _remove(self, job: str) -> None:
+        if not self.runner.get(job).state.ended:
+            self.runner.stop(job)
+        self.runner.delete(job)
 
 
 def running(stage: str) -> Callable[[Job], bool]:
