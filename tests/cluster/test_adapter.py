@@ -130,7 +130,7 @@ def _clean(made: Hospital) -> None:
     target, api = targets.cluster("argo")
     store = ClusterStore(api, target, targets.credentials)
     with targets.open_runner("argo") as runner, api:
-        for job in made.jobs() if (made.spool / "state.db").is_file() else ():
+        for job in made.adapter.jobs() if (made.spool / "state.db").is_file() else ():
             _delete(runner, job.id)
             assert store.list(f"jobs/{job.id}/") == ()
             assert store.list(f"payloads/{job.payload}/") == ()
