@@ -1,7 +1,9 @@
-"""Run mypy --strict over the packages, then over each stage by itself, as its container would see it."""
+"""Run mypy --strict over the packages, over what only a cluster runs, and over each stage by itself, as its container
+would see it."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,13 @@ STAGES = sorted(path.parent for path in (ROOT / "stages").glob("*/stage.yaml"))
 
 def mypy(*arguments: str, cwd: Path = ROOT) -> int:
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--strict", *arguments]
-    return subprocess.run(command, cwd=cwd, check=False).returncode
+    environment = {**os.environ, "MYPYPATH": str(ROOT / "tests")}
+    return subprocess.run(command, cwd=cwd, env=environment, check=False).returncode
 
 
 def main() -> int:
     codes = [mypy("-p", "clara_argo", "-p", "clara_adapter", "-p", "clara_driver")]
+    codes.append(mypy("--explicit-package-bases", "tests/cluster", "benchmarks/argo.py"))
     for stage in STAGES:
         print(f"stage {stage.name}", flush=True)
         files = sorted(path.name for path in stage.glob("*.py"))

@@ -28,10 +28,10 @@ class Shells:
         self._image, self._name = Image(repository=repository, tag=tag), name
 
     def stage(self, name: str, script: str = COPY, **values: Any) -> StageSpec:
-        command = ("sh", "-c", f"set -e; {script}")
-        return StageSpec(
-            **{"name": name, "image": self._image, "command": command, "retries": 0, "timeout": 120} | values
-        )
+        usual: dict[str, Any] = {
+            "image": self._image, "command": ("sh", "-c", f"set -e; {script}"), "retries": 0, "timeout": 120,
+        }  # fmt: skip
+        return StageSpec(name=name, **usual | values)
 
     def chain(self, *specs: StageSpec) -> Graph:
         """Each reads what the one before it wrote."""
