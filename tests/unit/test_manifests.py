@@ -176,6 +176,14 @@ def test_nobody_talks_to_anybody_unless_it_is_said(objects: list[Object]) -> Non
             assert not outside, f"{policy['metadata']['name']} leads out of the hospital"
 
 
+def test_a_pod_that_cannot_start_is_replaced_by_a_mended_one(objects: list[Object]) -> None:
+    """Kubernetes' default waits for it to be ready first, without end: issue 67250."""
+    sets = [item for item in objects if item["kind"] == "StatefulSet"]
+    assert sets
+    for item in sets:
+        assert item["spec"]["podManagementPolicy"] == "Parallel", item["metadata"]["name"]
+
+
 def test_a_part_by_itself_builds(shipped: Path) -> None:
     for part in ("stages", "s3", "argo"):
         assert manifests.build(shipped / part)
