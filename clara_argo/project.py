@@ -260,6 +260,22 @@ def _workflow_files(folder: Path) -> Iterable[Path]:
     return (path for path in files if path.name != MARKER)
 
 
+def files_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The project's files that say what these workflows and their stages are, by their path below the root.
+
+    What is shipped is left out. Raises the errors of `workflow`.
+    """
+    found: dict[str, Path] = {}
+    for name in dict.fromkeys(names):
+        graph = workflow(root, name)
+        own = [path for folder in (root, root / "workflows") for path in _workflow_files(folder)]
+        found |= {str(path.relative_to(root)): path for path in own if _holds(path, name, [])}
+        folders = [node.spec.folder for node in graph.nodes if node.spec.folder is not None]
+        stages = [folder / STAGE_FILE for folder in folders if folder.is_relative_to(root / "stages")]
+        found |= {str(path.relative_to(root)): path for path in stages}
+    return found
+
+
 def workflows(root: Path) -> tuple[Workflow, ...]:
     """Every workflow that can be run by name: the project's, then the shipped ones."""
     found: dict[str, Workflow] = {}

@@ -144,6 +144,7 @@ def install(
             release=release,
             adapter=adapter,
             registry=target.registry,
+            pull_secrets=target.pull_secrets,
             store=target.store,
         )
         manifests.check(wish)

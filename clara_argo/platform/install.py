@@ -7,17 +7,16 @@ import binascii
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from clara_argo.errors import Refused, TryAgain, UsageError
 from clara_argo.kubernetes.client import Api, Object
 from clara_argo.kubernetes.errors import NotHere
-from clara_argo.kubernetes.kinds import DEPLOYMENTS, NAMESPACES, NODES, PODS, SECRETS, STATEFUL_SETS, Kind
+from clara_argo.kubernetes.kinds import DEPLOYMENTS, NAMESPACES, NODES, SECRETS, STATEFUL_SETS
 from clara_argo.model.target import Credentials
 from clara_argo.platform.doctor import controller
 from clara_argo.platform.manifests import ADAPTER, CLUSTER, KIND, OWN_STORE, SECRET, SINGLE_NODE, Wish
+from clara_argo.platform.parts import JOBS, Part
 
-JOBS = Kind("batch/v1", "jobs", name="Job")
 KIND_CONTEXT = "kind-"  # how kind names its contexts
 PAUSE = 2.0  # seconds between two looks
 USER = "clara"  # of a store of our own
@@ -71,42 +70,6 @@ def _plain(data: Object, key: str) -> str:
         return base64.b64decode(data[key], validate=True).decode("ascii")
     except (KeyError, binascii.Error, UnicodeDecodeError):
         raise Refused(f"Secret {SECRET} has no usable {key}; delete it, and install again") from None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """Something that takes its time until it works; `selector` finds its pods."""
-
-    kind: Kind
-    name: str
-    selector: str
-
-    def ready(self, api: Api) -> bool:
-        found = api.get(self.kind, self.name)
-        status = found.get("status") or {}
-        if self.kind == JOBS:
-            return bool(status.get("succeeded"))
-        wanted = found["spec"].get("replicas", 1)
-        seen = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 1)
-        return bool(seen and (status.get("readyReplicas") or 0) >= wanted)
-
-    def why(self, api: Api) -> str:
-        """What its pods wait for, in Kubernetes' words."""
-        for pod in api.list(PODS, labels=self.selector).items:
-            if said := _waiting(pod.get("status") or {}):
-                return said
-        return "not ready yet"
-
-
-def _waiting(status: Object) -> str:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"{condition.get('reason')}: {condition.get('message')}"
-    for container in status.get("containerStatuses") or ():
-        state = (container.get("state") or {}).get("waiting") or {}
-        if state:
-            return ": ".join(filter(None, (state.get("reason"), state.get("message"))))
-    return ""
 
 
 def parts(wish: Wish) -> tuple[Part, ...]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clara_argo import shipped, source
+from clara_argo import project, shipped, source
 from clara_argo.compile import Cluster
 from clara_argo.errors import NotFound, UsageError
 from clara_argo.formats import adapter as adapter_file
-from clara_argo.model.target import Credentials, StoreAccess
+from clara_argo.model.route import Configuration
+from clara_argo.model.target import ARGO, Credentials, StoreAccess
 
 KIND, SINGLE_NODE, CLUSTER = OVERLAYS = ("kind", "single-node", "cluster")
 OWN_STORE = (KIND, SINGLE_NODE)  # those that bring one
@@ -25,7 +27,9 @@ SECRET = "clara-s3"
 ADAPTER, ADAPTER_IMAGE = "clara-adapter", "clara-argo/adapter"
 SPOOL = Path("/var/lib/clara")  # the adapter's volume
 PORT = 11112
+BESIDE = "clara-adapter-workflows"  # the ConfigMap with what lies beside the adapter's file
 EVERY_ADDRESS = "0.0.0.0"
+OUTSIDE = "clara-store-outside"  # the policy for a store that is not ours
 STRATEGY = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 
 _KEY = re.compile(r"[!-~]+")
@@ -42,6 +46,7 @@ class Wish:
     release: Path | None = None  # Argo's manifest; None = the one that is named, from the network
     adapter: Path | None = None  # the configuration of an adapter; None = no adapter
     registry: str = ""  # of the adapter's image
+    pull_secrets: tuple[str, ...] = ()  # for it
     store: StoreAccess = field(default_factory=StoreAccess)
 
 
@@ -61,7 +66,10 @@ def check(wish: Wish) -> None:
 
 
 def _check_adapter(path: Path) -> None:
-    configuration, _ = adapter_file.read(source.read(path), str(path))
+    configuration = _configuration(path)
+    if configuration.runner != ARGO:
+        message = f"{path}: runner {configuration.runner}: a pod holds no stages and no targets.yaml"
+        raise UsageError(f"{message}; write {ARGO}, which is the namespace that it is in")
     if configuration.host != EVERY_ADDRESS:
         raise UsageError(f"{path}: host {configuration.host} is heard by nobody outside a pod; write {EVERY_ADDRESS}")
     if configuration.port != PORT:
@@ -69,6 +77,17 @@ def _check_adapter(path: Path) -> None:
     if not Path(configuration.spool).is_relative_to(SPOOL):
         message = f"{path}: spool {configuration.spool} is not on the volume, what it holds would go with the pod"
         raise UsageError(f"{message}; write {SPOOL}/spool")
+    _workflows(path, configuration)
+
+
+def _configuration(path: Path) -> Configuration:
+    return adapter_file.read(source.read(path), str(path))[0]
+
+
+def _workflows(path: Path, configuration: Configuration) -> dict[str, Path]:
+    """What its workflows are made of and its image does not hold. Raises NotFound, DefinitionError, UsageError."""
+    names = [name for route in configuration.routes for name in route.workflows]
+    return project.files_of(project.find_root(path), names)
 
 
 def lay(folder: Path, wish: Wish, credentials: Credentials) -> Path:
@@ -83,7 +102,10 @@ def lay(folder: Path, wish: Wish, credentials: Credentials) -> Path:
         shutil.copy(wish.adapter, folder / "adapter" / "adapter.yaml")
     top = folder / TOP
     top.mkdir()
-    (top / "kustomization.yaml").write_text(json.dumps(_kustomization(wish), indent=1))
+    made = _kustomization(wish)
+    if wish.adapter:
+        _add_adapter(made, top, wish, wish.adapter)
+    (top / "kustomization.yaml").write_text(json.dumps(made, indent=1))
     return top
 
 
@@ -105,19 +127,13 @@ def _kustomization(wish: Wish) -> Object:
         "resources": [overlay if wish.argo else f"{overlay}/namespace"],
         "patches": [],
     }
-    if wish.adapter:
-        made["resources"].append("../adapter")
-        if wish.overlay == KIND:
-            made["components"] = ["../adapter/node-port"]
-        if wish.registry:
-            made["images"] = [{"name": ADAPTER_IMAGE, "newName": f"{wish.registry.rstrip('/')}/{ADAPTER_IMAGE}"}]
     if wish.overlay not in OWN_STORE:
-        made["patches"] += [{"patch": json.dumps(patch)} for patch in _store_patches(wish)]
+        made["patches"] += [{"patch": json.dumps(_repository(wish.store))}, _opened(OUTSIDE, [_port(wish.store)])]
     return made
 
 
-def _store_patches(wish: Wish) -> list[Object]:
-    names, store = Cluster(), wish.store
+def _repository(store: StoreAccess) -> Object:
+    names = Cluster()
     s3 = {
         "endpoint": store.endpoint,
         "bucket": store.bucket,
@@ -127,24 +143,66 @@ def _store_patches(wish: Wish) -> list[Object]:
         "secretKeySecret": {"name": SECRET, "key": "secretkey"},
     } | ({"region": store.region} if store.region else {})
     repository = json.dumps({"archiveLogs": True, "s3": s3}, indent=1)
-    patches: list[Object] = [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": names.repository_map},
-            "data": {names.repository_key: repository},
-        }
-    ]
-    if wish.adapter:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": names.repository_map},
+        "data": {names.repository_key: repository},
+    }
+
+
+def _port(store: StoreAccess) -> int:
+    _, _, port = store.endpoint.rpartition(":")
+    return int(port) if port.isdigit() else 80 if store.secure is False else 443
+
+
+def _opened(policy: str, ports: Iterable[int]) -> Object:
+    """A patch that lets a network policy lead to further ports."""
+    added = [{"op": "add", "path": "/spec/egress/0/ports/-", "value": {"protocol": "TCP", "port": p}} for p in ports]
+    return {"target": {"kind": "NetworkPolicy", "name": policy}, "patch": json.dumps(added)}
+
+
+def _add_adapter(made: Object, top: Path, wish: Wish, file: Path) -> None:
+    configuration = _configuration(file)
+    made["resources"].append("../adapter")
+    if wish.overlay == KIND:
+        made["components"] = ["../adapter/node-port"]
+    if wish.registry:
+        made["images"] = [{"name": ADAPTER_IMAGE, "newName": f"{wish.registry.rstrip('/')}/{ADAPTER_IMAGE}"}]
+    if ports := sorted({to.port for to in configuration.destinations}):
+        made["patches"].append(_opened(ADAPTER, ports))
+    made["patches"].append({"patch": json.dumps(_adapters_pod(wish))})
+    if beside := _workflows(file, configuration):
+        _lay_beside(made, top, beside)
+
+
+def _adapters_pod(wish: Wish) -> Object:
+    store = wish.store
+    told: dict[str, str] = {}
+    if wish.overlay not in OWN_STORE:
         secure = "false" if store.secure is False else "true"
         told = {"CLARA_S3_ENDPOINT": store.endpoint, "CLARA_S3_BUCKET": store.bucket, "CLARA_S3_SECURE": secure}
-        container = {"name": "adapter", "env": [{"name": name, "value": value} for name, value in told.items()]}
-        patches.append(
-            {
-                "apiVersion": "apps/v1",
-                "kind": "StatefulSet",
-                "metadata": {"name": ADAPTER},
-                "spec": {"template": {"spec": {"containers": [container]}}},
-            }
-        )
-    return patches
+        told |= {"CLARA_S3_REGION": store.region} if store.region else {}
+    variables = [{"name": name, "value": value} for name, value in told.items()]
+    spec: Object = {"containers": [{"name": "adapter", "env": variables}]}
+    if wish.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in wish.pull_secrets]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": ADAPTER},
+        "spec": {"template": {"spec": spec}},
+    }
+
+
+def _lay_beside(made: Object, top: Path, files: dict[str, Path]) -> None:
+    """As a ConfigMap, whose keys know no folders: the volume gives each file its path."""
+    names = {path: f"{number}.yaml" for number, path in enumerate(sorted(files))}
+    for path, name in names.items():
+        shutil.copy(files[path], top / name)
+    made["configMapGenerator"] = [{"name": BESIDE, "files": list(names.values())}]
+    items = [{"key": name, "path": path} for path, name in names.items()]
+    sources = [{"configMap": {"name": ADAPTER}}, {"configMap": {"name": BESIDE, "items": items}}]
+    volume = {"name": "configuration", "projected": {"sources": sources}}
+    change = [{"op": "replace", "path": "/spec/template/spec/volumes/0", "value": volume}]
+    made["patches"].append({"target": {"kind": "StatefulSet", "name": ADAPTER}, "patch": json.dumps(change)})

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 FILE = "targets.yaml"
 NAMESPACE = "CLARA_NAMESPACE"
 ENDPOINT, BUCKET, SECURE = "CLARA_S3_ENDPOINT", "CLARA_S3_BUCKET", "CLARA_S3_SECURE"
+REGION = "CLARA_S3_REGION"
 ACCESS_KEY, SECRET_KEY = "CLARA_S3_ACCESS_KEY", "CLARA_S3_SECRET_KEY"
-VARIABLES = (NAMESPACE, ENDPOINT, BUCKET, SECURE, ACCESS_KEY, SECRET_KEY)
+VARIABLES = (NAMESPACE, ENDPOINT, BUCKET, SECURE, REGION, ACCESS_KEY, SECRET_KEY)
 
 log = logging.getLogger("clara_argo.targets")
 
@@ -91,6 +92,7 @@ def _overridden(target: Target, environ: Mapping[str, str]) -> Target:
         endpoint=environ.get(ENDPOINT) or store.endpoint,
         bucket=environ.get(BUCKET) or store.bucket,
         secure=TRUTH[secure] if secure else store.secure,
+        region=environ.get(REGION) or store.region,
     )
     return replace(target, namespace=namespace, store=store)
 

@@ -147,9 +147,10 @@ def test_the_environment_goes_before_the_file(config: Path, monkeypatch: pytest.
     (config / "targets.yaml").write_text("argo: {namespace: a, store: {endpoint: 'old:1', bucket: old, region: r}}")
     for variable, value in (
         ("CLARA_NAMESPACE", "b"), ("CLARA_S3_ENDPOINT", "new:2"), ("CLARA_S3_BUCKET", "new"), ("CLARA_S3_SECURE", "no"),
+        ("CLARA_S3_REGION", "s"),
     ):  # fmt: skip
         monkeypatch.setenv(variable, value)
-    store = StoreAccess(endpoint="new:2", bucket="new", secure=False, region="r")
+    store = StoreAccess(endpoint="new:2", bucket="new", secure=False, region="s")
     assert targets.find("argo") == Target(namespace="b", store=store)
 
 

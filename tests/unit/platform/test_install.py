@@ -15,13 +15,14 @@ from click.testing import CliRunner, Result
 from unit import manifests as built
 from unit.kubernetes.stub import Stub
 
+from clara_argo import project
 from clara_argo.cli import main
 from clara_argo.errors import DefinitionError, NotFound, Refused, TryAgain, UsageError
 from clara_argo.kubernetes.kinds import DEPLOYMENTS, NAMESPACES, NODES, PODS, SECRETS, STATEFUL_SETS
 from clara_argo.model.target import Credentials, StoreAccess
 from clara_argo.platform import install, manifests
-from clara_argo.platform.install import JOBS
 from clara_argo.platform.manifests import Wish
+from clara_argo.platform.parts import JOBS
 
 ADAPTER = built.MANIFESTS / "adapter" / "adapter.yaml"
 OUTSIDE = StoreAccess(endpoint="s3.example:9000", bucket="imaging", secure=True, region="eu-1")
@@ -79,8 +80,62 @@ def test_a_store_outside_is_told_to_argo_and_to_the_adapter(tmp_path: Path) -> N
     container = built.named(made, "StatefulSet", "clara-adapter")["spec"]["template"]["spec"]["containers"][0]
     told = {item["name"]: item.get("value") for item in container["env"]}
     assert told["CLARA_S3_ENDPOINT"] == "s3.example:9000"
-    assert (told["CLARA_S3_BUCKET"], told["CLARA_S3_SECURE"]) == ("imaging", "true")
+    assert (told["CLARA_S3_BUCKET"], told["CLARA_S3_SECURE"], told["CLARA_S3_REGION"]) == ("imaging", "true", "eu-1")
     assert not [item for item in made if item["metadata"]["name"] == "clara-s3" and item["kind"] == "StatefulSet"]
+
+
+def ports(made: list[built.Object], policy: str) -> set[int]:
+    (rule,) = built.named(made, "NetworkPolicy", policy)["spec"]["egress"]
+    return {port["port"] for port in rule["ports"]}
+
+
+def test_policies_let_through_to_the_store_and_the_destinations_that_are_named(tmp_path: Path) -> None:
+    file = adapter(tmp_path, "host: 10.0.0.9, port: 11112", "host: 10.0.0.9, port: 2104")
+    store = StoreAccess(endpoint="s3.example:7480", bucket="imaging")
+    made = objects(tmp_path, Wish(overlay="cluster", argo=False, adapter=file, store=store))
+    assert 2104 in ports(made, "clara-adapter")
+    assert 7480 in ports(made, "clara-store-outside")
+
+
+@pytest.mark.parametrize(("secure", "port"), [(None, 443), (False, 80)])
+def test_a_store_without_a_port_has_the_usual_one(tmp_path: Path, secure: bool | None, port: int) -> None:
+    store = StoreAccess(endpoint="s3.example", bucket="imaging", secure=secure)
+    made = objects(tmp_path, Wish(overlay="cluster", argo=False, store=store))
+    assert port in ports(made, "clara-store-outside")
+
+
+def test_the_adapters_image_is_pulled_with_the_targets_secrets(tmp_path: Path) -> None:
+    made = objects(tmp_path, Wish(overlay="kind", argo=False, adapter=ADAPTER, pull_secrets=("hospital",)))
+    pod = built.named(made, "StatefulSet", "clara-adapter")["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "hospital"}]
+    assert "CLARA_S3_ENDPOINT" in {item["name"] for item in pod["containers"][0]["env"]}
+
+
+def test_workflows_of_ones_own_come_along(tmp_path: Path) -> None:
+    """The pod's folder of the configuration holds what the project's does, as far as it says what jobs are."""
+    mine = tmp_path / "mine"
+    project.init(mine)
+    text = ADAPTER.read_text().replace("[ct-organs]", "[bone]")
+    (mine / "adapter.yaml").write_text(text)
+    made = objects(tmp_path, Wish(overlay="single-node", argo=False, adapter=mine / "adapter.yaml"))
+    volume = built.named(made, "StatefulSet", "clara-adapter")["spec"]["template"]["spec"]["volumes"][0]
+    there = tmp_path / "there"
+    for source in (part["configMap"] for part in volume["projected"]["sources"]):
+        data = built.named(made, "ConfigMap", source["name"])["data"]
+        for item in source.get("items", [{"key": key, "path": key} for key in data]):
+            path = there / item["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(data[item["key"]])
+    assert (there / "adapter.yaml").read_text() == text
+    assert project.workflow(there, "bone").digest == project.workflow(mine, "bone").digest
+    assert {str(path.relative_to(there)) for path in there.rglob("*.yaml")} == {
+        "adapter.yaml", "workflow.yaml", "stages/my-stage/stage.yaml",
+    }  # fmt: skip
+
+
+def test_an_adapter_with_a_workflow_that_is_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="bones"):
+        manifests.check(Wish(overlay="kind", adapter=adapter(tmp_path, "[ct-organs]", "[bones]")))
 
 
 def test_without_argo_nothing_of_it_is_touched(tmp_path: Path) -> None:
@@ -111,6 +166,8 @@ def adapter(tmp_path: Path, old: str, new: str) -> Path:
         ("host: 0.0.0.0", "host: 127.0.0.1", "heard by nobody"),
         ("port: 11112\nspool", "port: 104\nspool", "port 104"),
         ("/var/lib/clara/spool ", "/tmp/spool ", "volume"),
+        ("runner: argo ", "runner: local ", "runner local"),
+        ("runner: argo ", "runner: hospital ", "runner hospital"),
     ],
 )
 def test_an_adapter_that_could_not_work_in_a_pod(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -197,7 +254,8 @@ def test_credentials_stay_unless_others_are_given(stub: Stub) -> None:
 
 
 def put(stub: Stub, kind: Any, name: str, status: built.Object) -> None:
-    stub.put(kind, {"metadata": {"name": name}, "spec": {"replicas": 1}, "status": {"observedGeneration": 1} | status})
+    usual = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    stub.put(kind, {"metadata": {"name": name}, "spec": {"replicas": 1}, "status": usual | status})
 
 
 def test_waiting_ends_when_everything_is_ready(stub: Stub) -> None:
@@ -228,12 +286,20 @@ def test_waiting_says_for_what(stub: Stub, status: built.Object, said: str) -> N
         install.wait(api, install.parts(Wish(overlay="kind", argo=False)), -1, lambda line: None)
 
 
+@pytest.mark.parametrize("numbers", [{"updatedReplicas": 0}, {"replicas": 2}])
+def test_a_pod_from_before_the_change_is_not_taken_for_the_new_one(stub: Stub, numbers: built.Object) -> None:
+    put(stub, STATEFUL_SETS, "clara-s3", {"readyReplicas": 1} | numbers)
+    put(stub, JOBS, "clara-bucket", {"succeeded": 1})
+    with stub.api() as api, pytest.raises(TryAgain, match="clara-s3: not ready"):
+        install.wait(api, install.parts(Wish(overlay="kind", argo=False)), -1, lambda line: None)
+
+
 # The command
 
 KUBECTL = """#!/bin/sh
 echo "$@" >> "$KUBECTL_LOG"
 case "$1 $2 $3" in
-  kustomize*) test -f "$2/kustomization.yaml" && echo objects ;;
+  kustomize*) cat "$2/kustomization.yaml" > "$KUBECTL_LOG.top" && echo objects ;;
   *create*) echo namespace/clara ;;
   *apply*) if test -n "$KUBECTL_FAILS"; then echo "conflict with somebody" >&2; exit 1; fi
            echo "Warning: old version" >&2; echo "namespace/clara serverside-applied" ;;
@@ -303,6 +369,15 @@ def test_a_cluster_that_was_named(shell: Shell, ready: None, words: tuple[str, .
     assert "Warning: old version" in done.stderr and "clara-s3: ready" in done.stderr
     assert ("kind-clara" in done.stdout) == bool(context)
     assert not Path(build.split()[1]).exists(), "the copy with the secret stays"
+
+
+def test_what_a_target_says_of_images_is_said_of_the_adapters(shell: Shell, ready: None, tmp_path: Path) -> None:
+    settings = tmp_path / "config" / "clara-argo" / "targets.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("hospital: {registry: 'registry.example:5000', pull-secrets: [imaging]}")
+    shell("--no-argo", "--yes", "--on", "hospital", "--adapter", str(ADAPTER))
+    top = (tmp_path / "calls.top").read_text()
+    assert "registry.example:5000/clara-argo/adapter" in top and "imaging" in top
 
 
 def test_a_dry_run_lets_the_cluster_judge(shell: Shell, stub: Stub) -> None:
