@@ -79,8 +79,8 @@ def _examine(target: Target, api: Api, sweep: bool) -> Iterator[Check]:
     from clara_argo.runners.clusterstore import ClusterStore
 
     with api:
-        store = ClusterStore(api, target, targets.credentials)
-        yield from platform.examine(platform.Site(api=api, target=target, store=store, sweep=sweep))
+        store, theirs = ClusterStore(api, target, targets.credentials), ClusterStore(api, target, lambda _: None)
+        yield from platform.examine(platform.Site(api=api, target=target, store=store, theirs=theirs, sweep=sweep))
 
 
 def _print(check: Check) -> None:

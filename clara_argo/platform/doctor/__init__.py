@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from clara_argo.errors import ClaraError, TryAgain
 from clara_argo.kubernetes.errors import Away
-from clara_argo.platform.doctor import accounts, engine, leftovers, place, settings, stages, storing
+from clara_argo.platform.doctor import accounts, engine, leftovers, network, place, pods, settings, stages, storing
 from clara_argo.platform.doctor.findings import Check, Level, fail
 from clara_argo.platform.doctor.site import Site
 
@@ -28,6 +28,8 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("your rights", accounts.ours),
     ("repository", storing.repository),
     ("store", storing.store),
+    ("network", network.network),
+    ("pods", pods.pods),
     ("images", stages.images),
     ("gpu", stages.gpu),
     ("deletions", leftovers.leftovers),

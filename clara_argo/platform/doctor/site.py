@@ -30,10 +30,13 @@ class Site:
     api: Api
     target: Target
     store: Store
+    theirs: Store | None = None  # the same, opened with what the cluster's own Secret holds
     sweep: bool = False
     names: Cluster = field(default_factory=Cluster)
     restricted: bool = False  # the namespace takes no pod that asks for more than it needs
     controller: Controller | None = None
+    endpoint: str = ""  # of the store, and its bucket, as stages are told
+    bucket: str = ""
     _templates: tuple[Object, ...] | None = None
 
     def templates(self) -> tuple[Object, ...]:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clara_argo import source
+from clara_argo.artifacts.errors import NoRight, WrongKey, WrongSecret
 from clara_argo.errors import ClaraError, DefinitionError, NotInstalled, Refused, TryAgain
 from clara_argo.kubernetes.errors import NotHere
 from clara_argo.kubernetes.kinds import CONFIG_MAPS, SECRETS
 from clara_argo.platform.doctor.findings import Check, fail, ok, unknown, warn
 from clara_argo.platform.doctor.site import Site
+from clara_argo.runners.targets import BUCKET, FILE
 from clara_argo.source import Map, Text
 
 OURS = "jobs/{{workflow.parameters.job}}/"
@@ -40,6 +42,7 @@ def repository(site: Site) -> Iterator[Check]:
     if not isinstance(value, Map) or not isinstance(s3, Map):
         yield fail("repository", f"ConfigMap {where}: it names no S3 store", INSTALL)
         return
+    site.endpoint, site.bucket = str(s3.get("endpoint", "")), str(s3.get("bucket", ""))
     yield ok("repository", f"{s3.get('endpoint', '?')}, bucket {s3.get('bucket', '?')}")
     yield from _manners(value, s3, where)
     yield from _keys(site, s3)
@@ -81,12 +84,36 @@ def store(site: Site) -> Iterator[Check]:
         site.store.check()
         yield ok("store", f"{site.store.where} answers")
         yield _there_and_back(site)
+        yield from _same_bucket(site)
+        yield from _with_their_keys(site)
     except TryAgain as error:
         yield fail("store", str(error), away=True)
     except NotInstalled as error:
         yield unknown("store", str(error))
     except ClaraError as error:
         yield fail("store", str(error))
+
+
+def _same_bucket(site: Site) -> Iterator[Check]:
+    ours = site.target.store.bucket
+    if ours and site.bucket and ours != site.bucket:
+        said = f"your studies go into the bucket {ours!r}, and stages look for them in {site.bucket!r}"
+        yield fail("store", said, f"name the same bucket: in {FILE} or {BUCKET}, or in the ConfigMap of the repository")
+
+
+def _with_their_keys(site: Site) -> Iterator[Check]:
+    """Stages have no other credentials than those of the Secret; ours may be others."""
+    if site.theirs is None:
+        return
+    try:
+        site.theirs.check()
+    except (WrongKey, WrongSecret, NoRight) as error:
+        hint = f"write what opens it into the Secret of the repository, or {INSTALL} with credentials in {FILE}"
+        yield fail("store", f"with the Secret that stages have: {error}", hint)
+    except Refused:
+        yield unknown("store", "whether the Secret that stages have opens it, this account may not try")
+    else:
+        yield ok("store", "the Secret that stages have opens it")
 
 
 def _there_and_back(site: Site) -> Check:

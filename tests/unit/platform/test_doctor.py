@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from unit import manifests
 from unit.kubernetes.stub import Stub
 
+from clara_argo.artifacts.errors import WrongSecret
 from clara_argo.artifacts.folder import FolderStore
 from clara_argo.cli import main
 from clara_argo.errors import Refused, TryAgain
@@ -21,16 +23,19 @@ from clara_argo.kubernetes.kinds import (
     DEFINITIONS,
     DEPLOYMENTS,
     NAMESPACES,
+    NETWORK_POLICIES,
     NODES,
     SECRETS,
+    STATEFUL_SETS,
     TEMPLATES,
     WORKFLOWS,
     Kind,
 )  # fmt: skip
-from clara_argo.model.target import Target
+from clara_argo.model.target import StoreAccess, Target
 from clara_argo.platform import rights
 from clara_argo.platform.doctor import Check, Level, Site, examine
 from clara_argo.platform.doctor.engine import NEEDED
+from clara_argo.platform.doctor.network import SLICES
 
 Object = dict[str, Any]
 STRICT = "workflows must use workflowTemplateRef to be executed when the controller is in reference mode"
@@ -110,8 +115,10 @@ class Clinic:
     """A stub with everything that a cluster needs, and a controller that looks at Workflows."""
 
     def __init__(self, stub: Stub, folder: Path) -> None:
-        self.stub, self.store = stub, Store(folder)
+        self.stub, self.store, self.theirs = stub, Store(folder), Store(folder)
+        self.target = Target()
         self.answer: Object | None = {"phase": "Error", "message": STRICT}  # of the controller
+        stub.kinds |= {SLICES}
         known = {kind.plural for kind in stub.kinds}
         stub.kinds |= {Kind("argoproj.io/v1alpha1", plural) for plural in NEEDED if plural not in known}
         stub.judge = lambda body: 'strict decoding error: unknown field "spec.clara"' if "clara" in body["spec"] else ""
@@ -151,7 +158,8 @@ class Clinic:
 
     def examine(self, *, sweep: bool = False) -> list[Check]:
         with self.stub.api() as api:
-            return list(examine(Site(api=api, target=Target(), store=self.store, sweep=sweep)))
+            site = Site(api=api, target=self.target, store=self.store, theirs=self.theirs, sweep=sweep)
+            return list(examine(site))
 
 
 @pytest.fixture
@@ -164,7 +172,7 @@ def test_a_cluster_in_which_all_is_well(clinic: Clinic) -> None:
     checks = clinic.examine()
     assert [check for check in checks if check.level is not Level.OK] == []
     assert {"api", "namespace", "definitions", "controller", "release", "requeue time", "alive", "strict", "settings",
-            "account clara-stage", "your rights", "repository", "store", "images", "gpu", "deletions"} <= {
+            "account clara-stage", "your rights", "repository", "store", "network", "images", "gpu", "deletions"} <= {
         check.part for check in checks
     }  # fmt: skip
     assert not clinic.stub.list(WORKFLOWS), "the Workflow that was asked about stays"
@@ -216,6 +224,34 @@ def no_store(trouble: Exception) -> Callable[[Clinic], None]:
     return lambda clinic: setattr(clinic.store, "trouble", trouble)
 
 
+def other_secret(clinic: Clinic) -> None:
+    clinic.theirs.trouble = WrongSecret("not its own")
+
+
+def other_bucket(clinic: Clinic) -> None:
+    clinic.target = Target(store=StoreAccess(bucket="elsewhere"))
+
+
+def with_policies(server: str = "10.1.2.3", port: int = 6443, store: str = "clara-s3:8333") -> Callable[[Clinic], None]:
+    """Those that are shipped; where the API server and the store are."""
+
+    def change(clinic: Clinic) -> None:
+        for file in ("stages", "overlays/cluster/namespace"):
+            for policy in yaml.safe_load_all((manifests.MANIFESTS / file / "policies.yaml").read_text()):
+                clinic.stub.put(NETWORK_POLICIES, policy)
+        meta = {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}}
+        ends = {"endpoints": [{"addresses": [server]}], "ports": [{"name": "https", "port": port}]}
+        clinic.stub.put(SLICES, {"metadata": meta} | ends, "default")
+        clinic.repository(endpoint=store)
+
+    return change
+
+
+def no_pod(name: str) -> Callable[[Clinic], None]:
+    spec: Object = {"spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1}}
+    return lambda clinic: (clinic.stub.put(STATEFUL_SETS, {"metadata": {"name": name}} | spec), None)[1]
+
+
 def three_gpus(clinic: Clinic) -> None:
     clinic.replace(TEMPLATES, "ct", template(gpu=3))
 
@@ -264,6 +300,14 @@ FAIL, WARN, UNKNOWN = Level.FAIL, Level.WARN, Level.UNKNOWN
         (without(SECRETS, "clara-s3"), "repository", FAIL, "clara-s3"),
         (not_allowed("get", "secrets"), "repository", UNKNOWN, "clara-s3"),
         (no_store(Refused("wrong secret")), "store", FAIL, "wrong secret"),
+        (other_secret, "store", FAIL, "the Secret that stages have: not its own"),
+        (other_bucket, "store", FAIL, "the bucket 'elsewhere', and stages look for them in 'clara'"),
+        (with_policies(server="34.1.2.3"), "network", WARN, "API server (34.1.2.3 port 6443)"),
+        (with_policies(port=7443), "network", WARN, "API server (10.1.2.3 port 7443)"),
+        (with_policies(store="10.0.0.9:9443"), "network", WARN, "store (10.0.0.9 port 9443)"),
+        (not_allowed("list", "networkpolicies"), "network", UNKNOWN, "may not"),
+        (no_pod("clara-adapter"), "clara-adapter", FAIL, "not ready"),
+        (not_allowed("get", "statefulsets"), "clara-s3", UNKNOWN, "may not"),
         (without(SECRETS, "pull"), "images", FAIL, "pull"),
         (without(TEMPLATES, "ct"), "images", UNKNOWN, "no template"),
         (bare_image, "images", WARN, "no registry"),
@@ -279,6 +323,14 @@ def test_one_thing_is_wrong(
     assert any(said in check.said for check in found), found
     if level in (FAIL, WARN) and part != "store":
         assert all(check.hint for check in found), "it does not say how it is mended"
+
+
+@pytest.mark.parametrize("port", [443, 6443, 8443, 16443])
+def test_shipped_policies_leave_a_way_to_the_api_server_and_the_store(clinic: Clinic, port: int) -> None:
+    """k3s and kind, minikube, MicroK8s: behind the Service the port is the API server's own."""
+    with_policies(port=port, store="10.0.0.9:9000")(clinic)
+    found = [check for check in clinic.examine() if check.part == "network"]
+    assert [check.level for check in found] == [Level.OK, Level.OK], found
 
 
 def test_nobody_looks_at_workflows(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
