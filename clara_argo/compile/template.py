@@ -31,6 +31,7 @@ OUT_OF_TIME = '!(lastRetry.message contains "longer than the specified deadline"
 AGAIN = f'(lastRetry.status == "Error" || asInt(lastRetry.exitCode) in [75, 137, 143]) && {OUT_OF_TIME}'
 # In one pod the exit code is that of the last container; the stage's own is in the message, handed on by the others.
 TEMPORARY_CODE = "(exit code (75|137|143)[)]|non-zero code: (75|137|143)$)"
+PAUSE, LONGEST_PAUSE = 10, 300  # seconds between two attempts: at first, doubling, and at most
 AGAIN_FUSED = f'(lastRetry.status == "Error" || lastRetry.message matches "{TEMPORARY_CODE}") && {OUT_OF_TIME}'
 
 
@@ -42,9 +43,14 @@ def retry(times: int, expression: str) -> Object:
         "limit": str(times),
         "retryPolicy": "Always",
         "expression": expression,
-        "backoff": {"duration": "10s", "factor": "2"},
+        "backoff": {"duration": f"{PAUSE}s", "factor": "2", "cap": f"{LONGEST_PAUSE}s"},
     }
     return {"retryStrategy": strategy}
+
+
+def pauses(times: int) -> int:
+    """Seconds between all attempts, when each of them is needed."""
+    return sum(min(PAUSE << min(number, 30), LONGEST_PAUSE) for number in range(times))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

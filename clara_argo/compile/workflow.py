@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from clara_argo.compile import names
 from clara_argo.compile.cluster import Cluster
 from clara_argo.compile.container import FUSED, VOLUME, Containers, Object, folders
-from clara_argo.compile.template import MAIN, Templates
+from clara_argo.compile.template import MAIN, Templates, pauses
 from clara_argo.errors import Finding
 from clara_argo.graph import Graph
 from clara_argo.source import Findings
@@ -70,7 +70,8 @@ def compile_graph(
     mapped = names.stages((node.name for node in graph.nodes), graph.workflow.source)
     templates = Templates(graph=graph, cluster=cluster, names=mapped, container=containers)
     facts = _facts(graph, templates.containers if fused else mapped)
-    spec = _spec(graph, cluster, facts, templates.fused() if fused else templates.separate())
+    made = templates.fused() if fused else templates.separate()
+    spec = _spec(graph, cluster, facts, made, _longest(graph, fused))
     template = _template(graph, cluster, facts, spec, fused=fused)
     return Compiled(
         template=understood(template),
@@ -102,7 +103,7 @@ def _facts(graph: Graph, mapped: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: list[Object]) -> Object:
+def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: list[Object], longest: int) -> Object:
     name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
     secrets = [{"name": secret} for secret in cluster.pull_secrets]
     return {
@@ -121,7 +122,7 @@ def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: l
         },
         "artifactRepositoryRef": {"configMap": cluster.repository_map, "key": cluster.repository_key},
         "archiveLogs": True,
-        "activeDeadlineSeconds": _longest(graph) + cluster.waiting,
+        "activeDeadlineSeconds": longest + cluster.waiting,
         "parallelism": cluster.parallelism,
         "podGC": {"strategy": "OnPodSuccess", "deleteDelayDuration": f"{cluster.keep_pod}s"},
         "ttlStrategy": {"secondsAfterSuccess": cluster.keep_succeeded, "secondsAfterFailure": cluster.keep_failed},
@@ -147,9 +148,12 @@ def _description(graph: Graph) -> str:
     return " -> ".join(node.name for node in graph.nodes)[:500]
 
 
-def _longest(graph: Graph) -> int:
-    """Seconds when every stage takes all of its time in each of its attempts, one after the other."""
-    return sum(node.spec.timeout * (1 + node.spec.retries) for node in graph.nodes)
+def _longest(graph: Graph, fused: bool) -> int:
+    """Seconds when every stage takes all of its time in each of its attempts, one after the other, with the pauses."""
+    if not fused:
+        return sum(node.spec.timeout * (1 + node.spec.retries) + pauses(node.spec.retries) for node in graph.nodes)
+    times = max(node.spec.retries for node in graph.nodes)  # each attempt begins with the first stage
+    return sum(node.spec.timeout for node in graph.nodes) * (1 + times) + pauses(times)
 
 
 def template_name(workflow: str, *, fused: bool) -> str:

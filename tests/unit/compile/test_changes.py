@@ -57,7 +57,7 @@ def leaf(spec: dict[str, Any], number: int = 2) -> dict[str, Any]:
             ["stage 'ai', env B: new"],
         ),
         (lambda spec: spec["templates"].pop(), ["stage 'ai': removed"]),
-        (lambda spec: spec.update(activeDeadlineSeconds=1), ["time limit of a job, seconds: 5400 -> 1"]),
+        (lambda spec: spec.update(activeDeadlineSeconds=1), ["time limit of a job, seconds: 5460 -> 1"]),
     ],
 )  # fmt: skip
 def test_words(edit: Edit, said: list[str]) -> None:
@@ -73,7 +73,7 @@ def test_order_counts() -> None:
 def test_what_only_follows_is_not_told() -> None:
     found = changes.between(compiled().template, compiled(timeout=60).template)
     assert [str(change) for change in found] == [
-        "time limit of a job, seconds: 5400 -> 3960", "stage 'Reader', timeout: 300 -> 60",
+        "time limit of a job, seconds: 5460 -> 4020", "stage 'Reader', timeout: 300 -> 60",
         "stage 'ai', timeout: 300 -> 60",
     ]  # fmt: skip
 
