@@ -79,11 +79,10 @@ class Containers:
         if not spec.command:
             hint = "add command: to its stage.yaml; what the image starts by itself is known to its registry only"
             findings.error("no-command", f"stage {node.name!r} has no command", at, hint)
-        for what, texts in (("command", spec.command), ("args", node.step.args), ("env", tuple(spec.env.values()))):
-            for text in texts:
-                if "{{" in text:
-                    message = f"{what} of stage {node.name!r} holds '{{{{', which Argo would replace"
-                    findings.error("argo-tag", message, text, "put it into a file of the image, or write it otherwise")
+        for what, text in _texts(node):
+            if "{{" in text:
+                message = f"{what} of stage {node.name!r} holds '{{{{', which Argo would replace"
+                findings.error("argo-tag", message, text, "put it into a file of the image, or write it otherwise")
         where = folders(node)
         taken = [where.input, where.output, where.logs, where.temporary, where.study, where.publish]
         places = [str(place) for place in (*taken, where.locks) if place is not None]
@@ -114,15 +113,14 @@ class Containers:
     def _env(self, node: Node, attempt: str) -> list[Object]:
         facts = {
             contract.JOB: JOB,
-            contract.WORKFLOW: literal(self.graph.workflow.name),
+            contract.WORKFLOW: self.graph.workflow.name,
             contract.WORKFLOW_DIGEST: self.graph.digest,
             contract.CREATED: CREATED,
             contract.ATTEMPT: attempt,
         }
         base = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), "PYTHONUNBUFFERED": "1"}
         found = variables(node.spec, folders(node), facts, base)
-        own = node.spec.env
-        return [{"name": name, "value": literal(value) if name in own else value} for name, value in found.items()]
+        return [{"name": name, "value": literal(value)} for name, value in found.items()]
 
     def resources(self, spec: StageSpec) -> Object:
         """What is asked for is reserved; memory and GPUs are the limit as well, processor time is not."""
@@ -132,6 +130,17 @@ class Containers:
         if asked.gpu:
             limits[self.cluster.gpu] = str(asked.gpu)
         return {name: value for name, value in (("requests", requests), ("limits", limits)) if value}
+
+
+def _texts(node: Node) -> Iterator[tuple[str, str]]:
+    """Everything of a stage that stands in its container as somebody wrote it, and what it is called."""
+    spec, image = node.spec, node.spec.image
+    many = (("command", spec.command), ("args", node.step.args), ("env", spec.env.values()))
+    yield from ((what, text) for what, texts in many for text in texts)
+    yield from (("image", text) for text in (image.repository, image.tag, image.digest))
+    yield from (("appDir", spec.app_dir), ("inputs", spec.inputs), ("outputs", spec.outputs))
+    yield from (("inputLock", spec.input_lock), ("lockDir", spec.lock_dir), ("lockName", spec.lock_name))
+    yield from (("mount", spec.mount_in), ("mount", spec.mount_out))
 
 
 def literal(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from clara_argo.compile import plain
+
 
 def as_yaml(made: dict[str, Any]) -> str:
     """One document."""
@@ -24,6 +26,8 @@ def as_yaml(made: dict[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Plain.add_representer(str, quoted)
+    for resolver in plain.resolvers():  # a text that Kubernetes would read as a number is written with quotes
+        Plain.add_implicit_resolver(*resolver)
     return yaml.dump(made, Dumper=Plain, sort_keys=False, width=120, allow_unicode=True)
 
 

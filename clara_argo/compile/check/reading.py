@@ -1,7 +1,4 @@
-"""YAML text -> objects as the Kubernetes API would read them, each beside the values that know their line.
-
-Kubernetes' reader is one of YAML 1.1 with `y` and `n`, without times and numbers to base 60.
-"""
+"""YAML text -> objects as the Kubernetes API would read them, each beside the values that know their line."""
 
 from __future__ import annotations
 
@@ -12,12 +9,11 @@ from typing import Any
 import yaml
 
 from clara_argo import source
+from clara_argo.compile import plain
 from clara_argo.errors import DefinitionError, Finding, Level
 from clara_argo.source import Map
 
 KINDS = ("Workflow", "WorkflowTemplate")
-TAG = "tag:yaml.org,2002:"
-TRUE = ("y", "yes", "true", "on")
 
 
 class Loader(yaml.SafeLoader):
@@ -25,17 +21,12 @@ class Loader(yaml.SafeLoader):
 
 
 def _bool(_: yaml.SafeLoader, node: yaml.ScalarNode) -> bool:
-    return str(node.value).lower() in TRUE
+    return str(node.value).lower() in plain.TRUE
 
 
-for _name, _pattern, _first in (
-    ("bool", r"(?i:y|yes|n|no|true|false|on|off)", "yYnNtTfFoO"),
-    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-):
-    Loader.add_implicit_resolver(TAG + _name, re.compile(rf"(?:{_pattern})\Z"), list(_first))
-Loader.add_constructor(TAG + "bool", _bool)
+for _resolver in plain.resolvers():
+    Loader.add_implicit_resolver(*_resolver)
+Loader.add_constructor(plain.TAG + "bool", _bool)
 
 
 def objects(text: str, name: str) -> Iterator[tuple[dict[str, Any], Map]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from clara_argo.artifacts import tree
 from clara_argo.artifacts.errors import Damaged
 from clara_argo.artifacts.members import members
-from clara_argo.compile.names import TAKEN, label
+from clara_argo.compile.names import stage
 from clara_argo.errors import ClaraError, NotFound
 from clara_argo.runners.argo.attempts import Attempt
 from clara_argo.runners.argo.store import JobStore
@@ -65,7 +65,7 @@ class Reasons:
     def _error_file(self, workflow: Workflow, attempt: Attempt) -> str:
         if not attempt.pod.log_folder:
             return ""
-        folder = label(attempt.stage, taken=TAKEN) if workflow.fused else ""
+        folder = stage(attempt.stage) if workflow.fused else ""
         try:
             packed = self._store.read(attempt.pod.log_folder, PACKED)
         except NotFound:

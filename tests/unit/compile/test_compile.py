@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from clara_argo import compile as compiler
 from clara_argo.compile import Cluster, Submission, compile_graph, names
 from clara_argo.compile.check import check_text
+from clara_argo.compile.check.reading import Loader
 from clara_argo.compile.judge import NotUnderstood, understood
 from clara_argo.errors import DefinitionError
 from clara_argo.graph import DNS_LABEL, Graph
@@ -156,6 +158,21 @@ def test_retry_is_by_exit_code_and_a_time_limit_is_final() -> None:
     assert "retries" in variables(templates(CHAIN)["ai"]["container"])["CLARA_ATTEMPT"]
 
 
+@pytest.mark.parametrize("fused, attempts", [(False, 100 * 1 + 10 * 9), (True, 110 * 9)], ids=["dag", "fused"])
+def test_the_whole_job_has_time_for_every_attempt_and_the_pauses(fused: bool, attempts: int) -> None:
+    """In one pod each attempt begins with the first stage. Pauses double, up to five minutes."""
+    often = graph(
+        step("once", "once/input"),
+        step("often", "once/output", "once.lock"),
+        once=replace(PLAIN, retries=0, timeout=100),
+        often=replace(PLAIN, retries=8, timeout=10),
+    )
+    spec = compile_graph(often, fused=fused, cluster=Cluster(waiting=1000)).template["spec"]
+    assert spec["activeDeadlineSeconds"] == 1000 + attempts + (10 + 20 + 40 + 80 + 160 + 300 + 300 + 300)
+    backoff = spec["templates"][0 if fused else 2]["retryStrategy"]["backoff"]
+    assert backoff == {"duration": "10s", "factor": "2", "cap": "300s"}
+
+
 def test_resources_and_gpus_are_asked_for() -> None:
     asked = replace(PLAIN, resources=Resources(cpu="2", memory="4Gi", gpu=1))
     leaf = templates(graph(step("ai", "ai/input"), ai=asked))["ai"]
@@ -194,10 +211,11 @@ def test_the_registry_goes_before_names_without_one(repository: str, expected: s
 
 def test_words_arrive_as_they_were_written() -> None:
     """`$(HOME)` would be a variable for Kubernetes; on a laptop it is six characters, so it is here."""
-    spec = replace(PLAIN, env={"PRICE": "$5 $(HOME)"}, command=("sh", "-c", "echo $$"))
+    spec = replace(PLAIN, env={"PRICE": "$5 $(HOME)"}, command=("sh", "-c", "echo $$"), mount_in="$(HOME)")
     made = templates(graph(step("a", "a/input", "", "$(PATH)", "$"), a=spec))["a"]["container"]
     assert made["args"] == ["$$(PATH)", "$$"] and made["command"] == ["sh", "-c", "echo $$$$"]
     assert variables(made)["PRICE"] == "$$5 $$(HOME)"
+    assert variables(made)["NVIDIA_CLARA_INPUTPATHS"] == "$$(HOME):/app/input"
 
 
 # -- one pod for all --------------------------------------------------------------------------------------------------
@@ -238,6 +256,15 @@ def test_fused_main_waits_for_every_end_of_the_graph() -> None:
     assert {one["path"] for one in results.values()} == {"/clara/a/output", "/clara/b/output"}
 
 
+@pytest.mark.parametrize("name", ["input", "locks"])
+def test_a_fused_stage_writes_into_no_folder_of_the_pod(name: str) -> None:
+    """The payload lies in `input`: what a stage of that name wrote there would be part of the study for the others."""
+    made = templates(graph(step(name, f"{name}/input"), step("b", f"{name}/output", f"{name}.lock")), fused=True)
+    mounts = made["main"]["containerSet"]["containers"][0]["volumeMounts"]
+    written = {mount["subPath"].partition("/")[0] for mount in mounts if "/" in mount["subPath"]}
+    assert written & {"input", "locks"} == set()
+
+
 def test_fused_time_limits_add_up() -> None:
     assert templates(CHAIN, fused=True)["main"]["activeDeadlineSeconds"] == 900
 
@@ -265,6 +292,14 @@ def test_names_are_mapped_stably_and_apart() -> None:
     assert mapped["user-ai"] == "user-ai" and len(set(mapped.values())) == 5
     assert mapped["User_AI"] == names.label("User_AI") != "user-ai"
     assert mapped["main"] != "main"  # the name of the DAG
+
+
+@pytest.mark.parametrize("name", ["3d-seg", "2D_Seg", "0", "0" * 80, "not", "in", "true"])
+def test_a_stage_can_be_waited_for(name: str) -> None:
+    """`depends` is an expression: a task is a variable there, and refused where its name begins with a digit."""
+    mapped = names.stage(name)
+    assert re.fullmatch("[a-z][a-z0-9-]{0,61}[a-z0-9]", mapped) and mapped not in names.WORDS
+    assert mapped == names.stage(name) == names.stage(mapped) != name
 
 
 def test_two_stages_never_share_a_name() -> None:
@@ -322,6 +357,16 @@ def test_the_text_is_the_object_and_the_same_each_time(fused: bool) -> None:
     assert "&id" not in text and "<<" not in text
 
 
+WORDS = ("y", "N", "off", "1e-3", "1.5e3", "08", "0o7", "1_000", ".5", "12:30", "2026-01-02", "~", "null", "", "a b")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))) | st.sampled_from(WORDS))
+@settings(deadline=None)
+def test_a_text_stays_a_text_for_kubernetes(word: str) -> None:
+    """`1e-3` without quotes is a number there, `y` is true."""
+    assert yaml.load(compiler.as_yaml({"args": [word]}), Loader=Loader) == {"args": [word]}  # noqa: S506
+
+
 # -- what cannot run --------------------------------------------------------------------------------------------------
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -329,6 +374,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"command": ()}, "no-command"),
     ({"command": ("sh", "-c", "echo {{workflow.name}}")}, "argo-tag"),
     ({"env": {"X": "{{=1}}"}}, "argo-tag"),
+    ({"image": Image(repository="{{x}}", tag="1")}, "argo-tag"),
+    ({"app_dir": "/{{workflow.name}}"}, "argo-tag"),
+    ({"lock_name": "{{x}}"}, "argo-tag"),
+    ({"mount_out": "{{x}}"}, "argo-tag"),
     ({"outputs": "input"}, "folders"),
     ({"outputs": "input/sub"}, "folders"),
     ({"lock_dir": "/tmp"}, "folders"),
@@ -372,9 +421,10 @@ def test_a_field_that_argo_does_not_know_is_our_bug(tmp_path: Path) -> None:
 
 ODD = graph(
     step("My_Reader", "My_Reader/input"),
-    step("b", "My_Reader/output My_Reader/input", "My_Reader.lock", "$(x)", "{ not a tag }"),
-    results="b/output My_Reader/output",
-    b=replace(PLAIN, retries=0, resources=Resources(cpu="500m", memory="1Gi", gpu=1), models=("m",)),
+    step("3d-seg", "My_Reader/output My_Reader/input", "My_Reader.lock", "$(x)", "{ not a tag }", *WORDS),
+    step("not", "3d-seg/output", "3d-seg.lock"),
+    results="not/output My_Reader/output",
+    **{"3d_seg": replace(PLAIN, retries=0, resources=Resources(cpu="500m", memory="1Gi", gpu=1), models=("m",))},
 )
 
 
