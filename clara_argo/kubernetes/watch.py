@@ -20,6 +20,7 @@ TICK = "TICK"  # nothing happened for `tick` seconds
 AWAY = "AWAY"  # the server went away; it is tried again until it is back. The object holds "message"
 
 SECONDS = 240.0  # the server ends a watch after so long, and we begin the next
+LATE = 15.0  # seconds after which one that it did not end is dead, whatever its connection says
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 KEPT = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations")
 
@@ -111,10 +112,12 @@ class Watch(Iterator[Event]):
 
     def _changes(self, stream: Stream) -> Iterator[Event]:
         """Of one stream, until it ends. After anything but an orderly end everything is listed again."""
-        self._open = stream
+        self._open, end = stream, time.monotonic() + SECONDS + LATE
         try:
             while not self._closed.is_set():
                 while self._tick and not stream.wait(self._last + self._tick - time.monotonic()):
+                    if time.monotonic() > end:
+                        raise Away("the server did not end it")
                     yield Event(TICK, {})
                 line = stream.line()
                 if line is None:

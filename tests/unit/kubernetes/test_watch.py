@@ -171,6 +171,18 @@ def test_a_silent_stream_is_given_up(stub: Stub, monkeypatch: pytest.MonkeyPatch
         assert take(watch, 2) == [(SYNCED, ""), (SYNCED, "")]
 
 
+def test_a_stream_that_the_server_never_ends_is_given_up_between_ticks(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a proxy that keeps the connection of a server that is gone."""
+    monkeypatch.setattr(watching, "SECONDS", 0.1)
+    monkeypatch.setattr(watching, "LATE", 0.1)
+    monkeypatch.setattr("clara_argo.kubernetes.client._watching", lambda *_: {"watch": "1", "resourceVersion": "0"})
+    with stub.api() as api, api.watch(WORKFLOWS, tick=0.02) as watch:
+        lists = (event.type for event in itertools.islice(watch, 500) if event.type != TICK)
+        assert list(itertools.islice(lists, 2)) == [SYNCED, SYNCED]
+
+
 ITEM = {"metadata": {"name": "a", "resourceVersion": "7"}}
 BROKEN = [
     b"not json",
