@@ -7,7 +7,7 @@ import re
 import ssl
 from typing import Any
 
-from clara_argo.errors import ClaraError, Refused
+from clara_argo.errors import ClaraError, Refused, TryAgain
 from clara_argo.kubernetes.errors import Away, Conflict, Exists, Expired, Invalid, NoSuchKind, NotHere, NotStarted
 
 MAX_MESSAGE = 2000  # characters of the server's text that we repeat
@@ -38,6 +38,8 @@ def refusal(code: int, data: bytes, method: str, where: str) -> ClaraError:
         return Refused(f"{said}; log in again, or renew the token in the kubeconfig")
     if code == 403 and STARTING.search(text):
         return Away(f"{said}; the server has just started and does not know its own roles yet, try again")
+    if code == 403 and "exceeded quota" in text:
+        return TryAgain(f"{said}; try again when others have ended, or raise the quota")
     if code == 403:
         return Refused(f"{said}; give this account the right, or use another context")
     if code == 404:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from clara_argo.kubernetes.access import Access
@@ -15,7 +16,7 @@ from clara_argo.kubernetes.watch import Watch
 from clara_argo.source import short
 
 MANAGER = "clara-argo"  # owner of the fields that we apply
-PAGE = 500  # objects of a list per request
+PAGE = 100  # objects of a list per request: so many of half a megabyte fit into the largest answer that is read
 RESTARTS = 3  # of a list whose pages expired while they were read
 MAX_LINE = 1 << 20  # bytes; longer lines of a log come in pieces
 LOG_SILENCE = 300.0  # seconds without a line, then it is asked whether the pod still runs
@@ -32,7 +33,8 @@ class Listing:
 class Api:
     """Any thread may use it; `close` it, or use it in a `with`. Times in seconds.
 
-    Every verb raises Away (no answer, 429, 5xx), Refused (401, 403, TLS), NotHere, NoSuchKind, Invalid.
+    Every verb raises Away (no answer, 429, 5xx), Refused (401, 403, TLS), NotHere, NoSuchKind, Invalid; TryAgain for a
+    quota that is used up.
     """
 
     def __init__(self, access: Access, namespace: str = "", *, timeout: float = 15.0) -> None:
@@ -55,6 +57,10 @@ class Api:
     def close(self) -> None:
         """Drop idle connections. It may be used afterwards."""
         self._exchange.close()
+
+    def now(self) -> datetime:
+        """By the clock of the server: what it and its controllers write is compared with that, not with ours."""
+        return datetime.now(UTC) + timedelta(seconds=self._exchange.ahead)
 
     def get(self, kind: Kind, name: str, subresource: str = "") -> Object:
         return self._send("GET", kind.path(self.namespace, _named(name), subresource))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from clara_argo.kubernetes.credentials import Credential
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 JSON = "application/json"
+SAME_CLOCK = 2.0  # seconds; a Date has no fractions and takes its time to come
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +40,10 @@ class Request:
 
 
 class Exchange:
-    """Any thread may use it. Times in seconds."""
+    """Any thread may use it. Times in seconds. `ahead`: of our clock is the server's, by its last answer."""
 
     def __init__(self, access: Access, timeout: float) -> None:
-        self.access, self.timeout = access, timeout
+        self.access, self.timeout, self.ahead = access, timeout, 0.0
         self._pool = Pool(access, timeout)
 
     def send(self, request: Request) -> dict[str, Any]:
@@ -101,6 +103,7 @@ class Exchange:
                 connection.close()
                 raise
             pause = _seconds(answer.getheader("Retry-After"))
+            self.ahead = _ahead(answer.getheader("Date"))
             if answer.will_close:
                 connection.close()
             else:
@@ -138,3 +141,12 @@ class Exchange:
 def _seconds(text: str | None) -> float | None:
     """Of a Retry-After header; dates are not used by Kubernetes."""
     return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _ahead(date: str | None) -> float:
+    """By how many seconds a clock that says so now is before ours; 0 where it says nothing that we understand."""
+    try:
+        ahead = parsedate_to_datetime(date or "").timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return ahead if abs(ahead) > SAME_CLOCK else 0.0

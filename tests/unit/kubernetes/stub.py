@@ -47,6 +47,7 @@ class Stub:
         self.faults: dict[str, int] = defaultdict(int)
         self.failure: tuple[int, str] = (500, "")
         self.delay = 0.0
+        self.ahead = 0.0  # seconds; its clock is before ours
         self.gone_by_status = False
         self.bookmarks = 0
         self.accepted = 0  # connections

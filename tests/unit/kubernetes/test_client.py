@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from unit.kubernetes.stub import Stub
 
 from clara_argo.errors import ClaraError, Held, NotFound, Refused, TryAgain
-from clara_argo.kubernetes import client
+from clara_argo.kubernetes import client, connection
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.errors import Away, Conflict, Exists, Invalid, NoSuchKind, NotHere, NotStarted
 from clara_argo.kubernetes.kinds import CONFIG_MAPS, NAMESPACES, NODES, PODS, WORKFLOWS, Kind
@@ -58,6 +59,16 @@ def test_a_list_whose_pages_expire_begins_again(
     stub.expire_pages(times)
     assert len(api.list(WORKFLOWS).items) == 8
     assert ("limit" in stub.requests[-1].query) == (times == 1)  # at last without pages
+
+
+def test_a_list_of_large_objects_is_no_answer_that_is_too_large(
+    api: Api, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of 200 Workflows of half a megabyte, made smaller."""
+    monkeypatch.setattr(connection, "MAX_BODY", connection.MAX_BODY // 128)
+    for number in range(200):
+        stub.put(WORKFLOWS, named(f"n{number}") | {"status": {"nodes": "x" * (1 << 12)}})
+    assert len(api.list(WORKFLOWS).items) == 200
 
 
 def test_a_second_create_finds_the_first(api: Api) -> None:
@@ -229,6 +240,15 @@ def test_a_server_that_does_not_know_its_roles_yet_has_just_started(
         api.list(WORKFLOWS)
 
 
+def test_a_quota_is_no_missing_right(api: Api, stub: Stub) -> None:
+    message = 'workflows "one" is forbidden: exceeded quota: clara, requested: count/workflows=1, used: 9, limited: 9'
+    status = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message}
+    stub.answers["POST", "/apis/argoproj.io/v1alpha1/namespaces/clara/workflows"] = (403, status)
+    with pytest.raises(TryAgain, match="exceeded quota.*raise the quota") as caught:
+        api.create(WORKFLOWS, named("one"))
+    assert not isinstance(caught.value, Away)
+
+
 def test_rights_that_are_missing(api: Api, stub: Stub) -> None:
     stub.denied.add(("get", "pods/log"))
     with pytest.raises(Refused, match=r"pods/log is forbidden"):
@@ -322,6 +342,21 @@ def test_connections_are_kept_and_not_shared(api: Api, stub: Stub) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert stub.accepted <= 8
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_the_clock_of_the_server_may_be_another(api: Api, stub: Stub, hours: int) -> None:
+    stub.ahead = hours * 3600
+    api.ask("GET", "/version")
+    assert abs(api.within("other").now() - datetime.now(UTC) - timedelta(hours=hours)) < timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("date", ["", "nonsense", "Fri, 99 Jan 2027 00:00:00 GMT"])
+def test_a_server_that_does_not_say_the_time_has_ours(api: Api, stub: Stub, date: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unit.kubernetes.serving.Handler.date_time_string", lambda *_: date)
+        api.ask("GET", "/version")
+    assert abs(api.now() - datetime.now(UTC)) < timedelta(minutes=30)
 
 
 def test_ask_and_a_review_of_rights(api: Api, stub: Stub) -> None:
