@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from clara_argo.errors import NotFound, Refused
 from clara_argo.kubernetes.client import Api
@@ -26,6 +26,11 @@ def installed() -> Iterator[None]:
         yield
     except NoSuchKind as error:
         raise Refused(f"{error}; Argo Workflows is not installed there: see 'clara cluster doctor'") from None
+
+
+class Pod(NamedTuple):
+    name: str
+    uid: str
 
 
 class Cluster:
@@ -95,8 +100,8 @@ class Cluster:
         except (Conflict, NotHere):
             return None
 
-    def pods(self, workflow: Workflow) -> dict[str, str]:
+    def pods(self, workflow: Workflow) -> dict[str, Pod]:
         """Node -> pod, of those that are still there."""
-        found = self.api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items
-        pods = {(pod["metadata"].get("annotations") or {}).get(names.NODE_ID): pod["metadata"]["name"] for pod in found}
-        return {str(node): str(name) for node, name in pods.items() if node}
+        found = [made["metadata"] for made in self.api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items]
+        pods = {(meta.get("annotations") or {}).get(names.NODE_ID): Pod(meta["name"], meta["uid"]) for meta in found}
+        return {str(node): pod for node, pod in pods.items() if node}

@@ -78,7 +78,7 @@ class Logs:
         pod = self._cluster.pods(workflow).get(attempt.pod.id)
         if pod is None:
             return None
-        return own(self._cluster.api.log(pod, attempt.container, follow and not attempt.node.over))
+        return own(self._cluster.api.log(pod.name, attempt.container, follow and not attempt.node.over))
 
 
 def own(lines: Iterator[str]) -> Iterator[str]:

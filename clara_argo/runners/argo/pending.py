@@ -1,14 +1,14 @@
 """A limit on waiting: Argo's own never fires beside a retry, so a stage that finds no place is ended from here.
 
 What is counted is a pod that Kubernetes cannot place or whose image it cannot get; one that only starts is left alone.
-By the clock of this machine, from the moment at which Argo made the pod.
+From the moment at which Argo made the pod; `now` is by the cluster's clock, since ours may be another.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from clara_argo.runners.argo import attempts, names, words
@@ -68,7 +68,3 @@ def change(workflow: Workflow, waiting: Waiting, limit: int) -> dict[str, Any]:
         "metadata": {"resourceVersion": workflow.version, "annotations": {names.ENDED: ended}},
         "spec": {"shutdown": "Terminate"},
     }
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

@@ -40,7 +40,8 @@ class Reasons:
 
     def said(self, workflow: Workflow, attempt: Attempt) -> str:
         """One line, or "". A store that is away costs the reason, not the answer."""
-        key = f"{workflow.name}/{attempt.node.id}/{attempt.node.finished}"
+        places = attempt.pod.log_folder, attempt.log_key  # Argo says that it failed before it says where its logs are
+        key = "\n".join((workflow.name, attempt.node.id, attempt.node.finished, *places))
         with self._lock:
             if key in self._known:
                 return self._known[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from clara_argo.artifacts import tree
@@ -55,13 +55,19 @@ def lies_in(store: JobStore, workflow: Workflow, into: Path) -> bool:
         return False
 
 
-def forget(store: JobStore, workflow: Workflow, others: Iterable[Workflow], *, everything: bool) -> None:
-    """The result goes; with `everything` all that is stored for the job. The payload goes with its last user."""
+def forget(store: JobStore, workflow: Workflow, others: Callable[[], Iterable[Workflow]], *, everything: bool) -> None:
+    """The result goes; with `everything` all that is stored for the job. The payload goes with its last user.
+
+    `others` is asked just before that: one that is submitted while the rest is removed needs it.
+    """
     if everything:
         store.delete_below(names.job_prefix(workflow.job))
     else:
         for key in names.result_keys(workflow.job, workflow.results).values():
             store.delete(key)
-    in_use = (one.payload for one in others if not one.ended and one.job != workflow.job)
-    if workflow.payload and workflow.payload not in set(in_use):
+    if workflow.payload and not any(_needs_it(one, workflow) for one in others()):
         store.delete(names.payload_key(workflow.payload))
+
+
+def _needs_it(other: Workflow, workflow: Workflow) -> bool:
+    return other.payload == workflow.payload and other.job != workflow.job and not other.ended

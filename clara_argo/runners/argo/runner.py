@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -99,7 +98,10 @@ class ArgoRunner:
         if job.state not in states:
             return job
         submission.put_payload(self._store, payload)
-        return self.retry(job.id)
+        try:
+            return self.retry(job.id)
+        except Held:
+            return self.get(job.id)  # another one was faster
 
     def _known(self, job: str) -> Workflow | None:
         names.workflow(job)
@@ -149,11 +151,22 @@ class ArgoRunner:
     def _seen(self, workflow: Workflow) -> Job:
         """The job; whoever looks also ends what has waited for too long."""
         limit = pending.allowed(workflow, self.target.pending)
-        waiting = pending.first(workflow, limit, datetime.now(UTC))
+        waiting = pending.first(workflow, limit, self._api.now())
         if waiting is not None and waiting.left <= 0:
-            LOG.warning("job %s is ended: stage %r %s", workflow.job, waiting.stage, waiting.reason)
-            workflow = self._cluster.change(workflow, pending.change(workflow, waiting, limit)) or workflow
+            workflow = self._ended(workflow, waiting, limit)
         return self._job(workflow)
+
+    def _ended(self, workflow: Workflow, waiting: pending.Waiting, limit: int) -> Workflow:
+        """As it is after that; whoever may only look sees it as it was."""
+        try:
+            changed = self._cluster.change(workflow, pending.change(workflow, waiting, limit))
+        except ClaraError as error:
+            LOG.info("job %s: stage %r %s; it cannot be ended from here: %s", workflow.job, *waiting[:2], error)
+            return workflow
+        if changed is None:
+            return workflow
+        LOG.warning("job %s is ended: stage %r %s", workflow.job, *waiting[:2])
+        return changed
 
     def _job(self, workflow: Workflow) -> Job:
         return status.job(workflow, self.target.name, self._reasons.said)
@@ -189,15 +202,15 @@ class ArgoRunner:
     def collected(self, job: str) -> None:
         """The result leaves the store, and the payload when no other job needs it."""
         workflow = self._cluster.find(job)
-        results.forget(self._store, workflow, self._others(), everything=False)
+        results.forget(self._store, workflow, self._others, everything=False)
         self._api.patch(WORKFLOWS, workflow.name, {"metadata": {"labels": {names.DELIVERED: "true"}}})
 
     def delete(self, job: str) -> None:
         workflow = self._cluster.find(job)
         if not workflow.ended:
             raise Held(f"job {job} is running; stop it first")
-        self._steering.delete(workflow)
-        results.forget(self._store, workflow, self._others(), everything=True)
+        if self._steering.delete(workflow):
+            results.forget(self._store, workflow, self._others, everything=True)
 
     def _others(self) -> tuple[Workflow, ...]:
         return tuple(head(made) for made in self._cluster.unfinished())

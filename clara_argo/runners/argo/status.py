@@ -25,7 +25,9 @@ def nothing(workflow: Workflow, attempt: Attempt) -> str:
 
 
 def job(workflow: Workflow, target: str, said: Said = nothing) -> Job:
-    before, ended = annotated(workflow.annotations, names.ATTEMPTS), annotated(workflow.annotations, names.ENDED)
+    before = annotated(workflow.annotations, names.ATTEMPTS)
+    # Of an earlier run when it is not shut down any more: Argo's own retry does not know our annotations.
+    ended = annotated(workflow.annotations, names.ENDED) if workflow.shutdown else {}
     runs = _runs(workflow, said)
     state, message = _state(workflow, runs, ended)
     runs = tuple(_counted(run, attempts_before(workflow)) for run in runs)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from clara_argo.errors import Held, NotFound, TryAgain
-from clara_argo.kubernetes.errors import Away, NotHere
+from clara_argo.kubernetes.errors import Away, Conflict, NotHere
 from clara_argo.kubernetes.kinds import PODS, WORKFLOWS
 from clara_argo.model.job import Job
 from clara_argo.runners.argo import names, retry, sweep
@@ -66,7 +66,7 @@ class Steering:
             return before
         self._inputs_are_there(workflow, stages)
         self.remove_pods(workflow, retry.dropped(workflow, stages))
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = self._api.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         changed = self._cluster.change(workflow, retry.change(workflow, before, stages, now, packed))
         return None if changed is None else self._seen(changed)
 
@@ -80,37 +80,46 @@ class Steering:
             )
 
     def remove_pods(self, workflow: Workflow, nodes: frozenset[str]) -> None:
-        """Argo takes a pod of the same name for the new one: it must be gone. The last ones are not asked any more."""
+        """Argo takes a pod of the same name for the new one: it must be gone. The last ones are not asked any more.
+
+        Where somebody else was faster these are the new ones: they stay, and the change that follows is refused.
+        """
         begun, force = time.monotonic(), False
         while True:
             left = [pod for node, pod in self._cluster.pods(workflow).items() if node in nodes]
-            if not left:
+            if not left or not head(self._api.get(WORKFLOWS, workflow.name)).ended:
                 return
             waited = time.monotonic() - begun
             if waited > 2 * PODS_WITHIN:
-                raise TryAgain(f"job {workflow.job}: pod {left[0]} does not go away; look at its node, then try again")
+                raise TryAgain(
+                    f"job {workflow.job}: pod {left[0].name} does not go away; look at its node, then try again"
+                )
             if waited < LOOK or (waited > PODS_WITHIN and not force):
                 force = waited > PODS_WITHIN
                 for pod in left:
-                    self._api.delete(PODS, pod, grace=0 if force else None)
+                    with contextlib.suppress(Conflict):  # its name is another one's by now
+                        self._api.delete(PODS, pod.name, grace=0 if force else None, uid=pod.uid)
             time.sleep(LOOK)
 
-    def delete(self, workflow: Workflow) -> None:
-        """Argo's clean-up must not meet a new job of the same name, and what it cannot do is done from here."""
+    def delete(self, workflow: Workflow) -> bool:
+        """Argo's clean-up must not meet a new job of the same name, and what it cannot do is done from here.
+
+        False when there is a new one by now: what is stored is its own.
+        """
         self._api.delete(WORKFLOWS, workflow.name)
         deadline = time.monotonic() + 2 * LEAVES_WITHIN
         while True:
             try:
                 left = head(self._api.get(WORKFLOWS, workflow.name))
             except NotHere:
-                return
+                return True
             except Away:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(LOOK)
                 continue
             if not left.deleted:
-                return  # a new one of the same name
+                return False
             if time.monotonic() > deadline:
                 raise TryAgain(f"job {workflow.job}: its Workflow does not leave the cluster; delete it again")
             if sweep.hangs(self._api, left, LEAVES_WITHIN):

@@ -49,10 +49,10 @@ class Templates:
         return found
 
     def _applied(self, graph: Graph, there: Object | None) -> Object:
-        if graph.digest not in self._compiled:
+        made = self._compiled.get(graph.digest)
+        if made is None:
             made = compiler.compile_graph(graph, settings(self._target), fused=self._target.fused).template
             self._compiled = {graph.digest: made}
-        made = self._compiled[graph.digest]
         wanted = made["metadata"]["annotations"][compiler.DIGEST]
         if there is not None and (there["metadata"].get("annotations") or {}).get(compiler.DIGEST) == wanted:
             return there
@@ -105,16 +105,17 @@ def create(api: Api, store: JobStore, template: Object, job: str, payload: str, 
     if pending:
         wanted["metadata"]["annotations"][names.PENDING] = str(pending)
     name = names.workflow(job)
-    _pods_have_left(api, name)
     deadline = time.monotonic() + LEAVES_WITHIN
     while True:
-        try:
-            return read(api.create(WORKFLOWS, wanted))
-        except Exists:
-            there = _existing(api, name)
-        except Away as error:
-            if not error.maybe_done or (there := _existing(api, name)) is None:
-                raise
+        there = _pods_have_left(api, name)
+        if there is None:
+            try:
+                return read(api.create(WORKFLOWS, wanted))
+            except Exists:
+                there = _existing(api, name)
+            except Away as error:
+                if not error.maybe_done or (there := _existing(api, name)) is None:
+                    raise
         if there is not None and not there.deleted:
             return there
         if there is not None and sweep.hangs(api, there):
@@ -124,18 +125,22 @@ def create(api: Api, store: JobStore, template: Object, job: str, payload: str, 
         time.sleep(LOOK)
 
 
-def _pods_have_left(api: Api, name: str) -> None:
-    """Argo waits for ever for a pod that an earlier Workflow of this name left, once that is gone. Raises TryAgain."""
+def _pods_have_left(api: Api, name: str) -> Workflow | None:
+    """Argo takes a pod that an earlier Workflow of this name left for the new one's. Raises TryAgain.
+
+    With pods there may be their Workflow: that is returned, and one that is being deleted must leave before they can.
+    """
     deadline = time.monotonic() + PODS_LEAVE_WITHIN
     while left := api.list(PODS, labels=f"{names.OF_WORKFLOW}={name}").items:
-        if _existing(api, name) is not None:
-            return
+        if (there := _existing(api, name)) is not None:
+            return there
         if time.monotonic() > deadline:
             raise TryAgain(
                 f"pod {left[0]['metadata']['name']} of an earlier Workflow {name} does not go away; look at its node, "
                 "then try again"
             )
         time.sleep(LOOK)
+    return None
 
 
 def _existing(api: Api, name: str) -> Workflow | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from clara_argo.errors import ClaraError
@@ -54,9 +54,9 @@ def _hanging(api: Api, older_than: float) -> list[Workflow]:
 
 def hangs(api: Api, workflow: Workflow, older_than: float = OLDER_THAN) -> bool:
     """Was it deleted, and Argo will not clean up after it, or has not within so many seconds?"""
-    if names.FINALIZER not in workflow.finalizers or _age(workflow) < 0:
+    if names.FINALIZER not in workflow.finalizers or not workflow.deleted:
         return False
-    return _age(workflow) >= older_than or (workflow.cleaning and not _collectors(api, workflow))
+    return _age(workflow, api.now()) >= older_than or (workflow.cleaning and not _collectors(api, workflow))
 
 
 def free(api: Api, store: JobStore, workflow: Workflow) -> None:
@@ -76,12 +76,9 @@ def free(api: Api, store: JobStore, workflow: Workflow) -> None:
         return  # somebody works on it: it goes by itself, or next time
 
 
-def _age(workflow: Workflow) -> float:
-    """Seconds since somebody wanted it gone; below 0 when nobody did."""
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(workflow.deleted)).total_seconds()
-    except ValueError:
-        return -1.0
+def _age(workflow: Workflow, now: datetime) -> float:
+    """Seconds since somebody wanted it gone."""
+    return (now - datetime.fromisoformat(workflow.deleted)).total_seconds()
 
 
 def _why(api: Api, workflow: Workflow) -> str:

@@ -143,6 +143,13 @@ def test_a_job_that_we_ended_has_failed_with_our_reason() -> None:
     assert [run.state for run in job.stages] == [DONE, FAILED, SKIPPED]
 
 
+def test_what_ended_an_earlier_run_is_not_said_of_a_later_one() -> None:
+    """`argo retry` takes the shutdown away, and does not know our annotation."""
+    workflow = made("failed")
+    workflow["metadata"]["annotations"][names.ENDED] = json.dumps({"stage": "one", "message": "it did not start"})
+    assert seen(read(workflow)) == seen(read(made("failed")))
+
+
 def test_a_stage_that_failed_by_itself_while_somebody_stopped_the_job() -> None:
     workflow = made("failed")
     workflow["spec"]["shutdown"] = "Terminate"
