@@ -65,14 +65,14 @@ def compile_(
 
 
 def _save(folder: Path, name: str, text: str) -> str:
-    from clara_argo.errors import TryAgain
+    from clara_argo.artifacts import tree
 
     path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise TryAgain(f"{path} cannot be written: {error.strerror}; name another folder with --output") from None
+        raise tree.unwritable(error, folder, "name another folder with --output") from None
     return str(path)
 
 

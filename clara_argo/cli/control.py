@@ -126,12 +126,13 @@ def delete(jobs: tuple[str, ...], on: str | None, form: str) -> None:
       clara delete 3f2a
       clara delete 3f2a 77c0 --on argo
     """
-    deleted = [_delete(job, on) for job in jobs]
+    deleted = []
+    for job in jobs:
+        deleted.append(_delete(job, on))
+        if form == "text":  # at once: the next one may not be deleted
+            click.echo(f"job {deleted[-1]} deleted")
     if form == "json":
         print_json({"schema": SCHEMA, "deleted": deleted})
-        return
-    for job in deleted:
-        click.echo(f"job {job} deleted")
 
 
 def _delete(prefix: str, on: str | None) -> str:

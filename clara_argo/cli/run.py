@@ -92,7 +92,7 @@ def payload(source: Path, target: str) -> Payload:
     import uuid
 
     from clara_argo.artifacts import tree
-    from clara_argo.errors import NotFound
+    from clara_argo.errors import NotFound, UsageError
     from clara_argo.model.job import Payload
     from clara_argo.model.target import LOCAL
 
@@ -101,7 +101,11 @@ def payload(source: Path, target: str) -> Payload:
     folder = source.absolute()
     if target == LOCAL:
         return Payload(id=uuid.uuid5(uuid.NAMESPACE_URL, folder.resolve().as_uri()).hex, folder=folder)
-    return Payload(id=tree.digest(folder, follow=True)[:32], folder=folder)
+    try:
+        return Payload(id=tree.digest(folder, follow=True)[:32], folder=folder)
+    except OSError as error:
+        where = tree.printable(str(error.filename or folder))
+        raise UsageError(f"{where}: {error.strerror}; everything in --input must be there and readable") from None
 
 
 def end_on_signals() -> None:

@@ -155,6 +155,14 @@ def test_equal_content_is_one_payload(place: Place) -> None:
     assert first == second != third and len(first) == 32
 
 
+@pytest.mark.parametrize("target", ["nowhere", "link"], ids=["dangling", "to itself"])
+def test_a_study_that_cannot_be_read_is_named(place: Place, target: str) -> None:
+    (place.root / "ct/link").symlink_to(target)
+    for done in (place.submit(), place.run()):
+        assert done.code == 64 and "ct/link" in done.err and "--input" in done.err
+    assert place.cluster.submitted == [] and remembered.recall(place.home) == {}
+
+
 def test_resume_after_the_result_was_fetched(place: Place) -> None:
     assert place.run("--job", JOB).code == 0
     assert place.run("--resume").code == 0  # the newest job of this workflow and input: its result lies there
@@ -259,6 +267,12 @@ def test_stop_and_delete(place: Place) -> None:
     assert json.loads(place.clara("stop", OTHER, "-o", "json").out)["state"] == "stopped"
     assert json.loads(place.clara("delete", JOB, OTHER, "-o", "json").out)["deleted"] == [JOB, OTHER]
     assert place.cluster.list() == () and remembered.recall(place.home) == {}
+
+
+def test_what_was_deleted_is_said_though_the_next_one_is_not(place: Place) -> None:
+    place.submit("--job", JOB)
+    done = place.clara("delete", JOB, "ffff")
+    assert (done.code, done.out) == (6, f"job {JOB} deleted\n") and "ffff" in done.err
 
 
 def test_a_job_that_the_cluster_forgot_is_forgotten(place: Place) -> None:
