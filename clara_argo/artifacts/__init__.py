@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """An object in a store, whoever put it there."""
+
+    name: str
+    size: int  # bytes
+    modified: datetime
 
 
 class ArtifactStore(Protocol):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from clara_argo.artifacts import errors, pack, tree, wire
+from clara_argo.artifacts import Stored, errors, pack, tree, wire
 from clara_argo.artifacts.folder import checked
 from clara_argo.errors import NotFound
 
@@ -97,9 +98,19 @@ class S3Store:
 
     def objects(self, prefix: str = "") -> tuple[str, ...]:
         """Whole names of all objects that begin with the prefix, also those that are no folders of ours, sorted."""
+        return tuple(one.name for one in self.stored(prefix))
+
+    def stored(self, prefix: str = "") -> tuple[Stored, ...]:
+        """As `objects`, with size and time."""
         with self._asking(prefix):
             found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
-            return tuple(sorted(entry.object_name or "" for entry in found if not entry.is_dir))
+            now = datetime.now(UTC)  # where a server says no time: nothing is taken for old then
+            entries = [
+                Stored(name=entry.object_name or "", size=entry.size or 0, modified=entry.last_modified or now)
+                for entry in found
+                if not entry.is_dir
+            ]
+        return tuple(sorted(entries, key=lambda one: one.name))
 
     def read(self, name: str, limit: int = 1 << 20) -> bytes:
         """The first `limit` bytes of an object of that whole name, such as a log of Argo's. Raises NotFound."""

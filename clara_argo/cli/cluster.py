@@ -12,6 +12,7 @@ import click
 
 from clara_argo.cli import talk
 from clara_argo.cli.common import FORMAT, SCHEMA, print_facts, print_json
+from clara_argo.cli.sweeping import sweep as sweep_command
 
 if TYPE_CHECKING:
     from clara_argo.kubernetes.client import Api
@@ -33,6 +34,9 @@ def cluster() -> None:
       clara cluster install --overlay kind --context kind-clara
       clara cluster doctor
     """
+
+
+cluster.add_command(sweep_command)
 
 
 @cluster.command()

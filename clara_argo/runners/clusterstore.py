@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clara_argo import home, source
-from clara_argo.artifacts import tree
+from clara_argo.artifacts import Stored, tree
 from clara_argo.compile import Cluster
 from clara_argo.errors import Away, DefinitionError, NotFound, Refused, UsageError
 from clara_argo.formats.fields import Fields
@@ -204,6 +204,9 @@ class ClusterStore:
 
     def read(self, key: str, limit: int = 1 << 20) -> bytes:
         return self.store.read(key, limit)
+
+    def stored(self, prefix: str = "") -> tuple[Stored, ...]:
+        return self.store.stored(prefix)
 
     def check(self) -> None:
         self.store.check()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from clara_argo.artifacts import Stored
 from clara_argo.compile import Cluster
 from clara_argo.kubernetes.client import Api, Object
 from clara_argo.kubernetes.kinds import TEMPLATES
@@ -21,6 +23,9 @@ class Store(JobStore, Protocol):
 
     def check(self) -> None:
         """Raises the error of whatever keeps us out."""
+
+    def stored(self, prefix: str = "") -> Iterable[Stored]:
+        """Objects whose names begin with the prefix."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from unit import manifests
 from unit.kubernetes.stub import Stub
 
+from clara_argo.artifacts import Stored
 from clara_argo.artifacts.errors import WrongSecret
 from clara_argo.artifacts.folder import FolderStore
 from clara_argo.cli import main
@@ -48,6 +50,7 @@ class Store(FolderStore):
 
     trouble: Exception | None = None
     where = "store http://127.0.0.1:8333, bucket 'clara'"
+    objects: tuple[Stored, ...] = ()
 
     def check(self) -> None:
         if self.trouble:
@@ -62,6 +65,10 @@ class Store(FolderStore):
     def delete_below(self, prefix: str) -> None:
         for key in self.list(prefix):
             self.delete(key)
+
+    def stored(self, prefix: str = "") -> tuple[Stored, ...]:
+        self.check()
+        return tuple(one for one in self.objects if one.name.startswith(prefix))
 
 
 def deployment(
@@ -228,6 +235,11 @@ def other_secret(clinic: Clinic) -> None:
     clinic.theirs.trouble = WrongSecret("not its own")
 
 
+def forgotten(clinic: Clinic) -> None:
+    old = Stored(name="payloads/aa/input.tgz", size=2_000_000, modified=datetime(2026, 1, 1, tzinfo=UTC))
+    clinic.store.objects = (old,)
+
+
 def other_bucket(clinic: Clinic) -> None:
     clinic.target = Target(store=StoreAccess(bucket="elsewhere"))
 
@@ -306,6 +318,8 @@ FAIL, WARN, UNKNOWN = Level.FAIL, Level.WARN, Level.UNKNOWN
         (with_policies(port=7443), "network", WARN, "API server (10.1.2.3 port 7443)"),
         (with_policies(store="10.0.0.9:9443"), "network", WARN, "store (10.0.0.9 port 9443)"),
         (not_allowed("list", "networkpolicies"), "network", UNKNOWN, "may not"),
+        (forgotten, "leftovers", WARN, "1 studies or results in the store, 2 MB"),
+        (no_store(Refused("wrong secret")), "leftovers", UNKNOWN, "could not"),
         (no_pod("clara-adapter"), "clara-adapter", FAIL, "not ready"),
         (not_allowed("get", "statefulsets"), "clara-s3", UNKNOWN, "may not"),
         (without(SECRETS, "pull"), "images", FAIL, "pull"),
