@@ -5,6 +5,7 @@ Argo replaces `{{…}}` and Kubernetes `$(…)` in what a container is started w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ from clara_argo.compile.cluster import Cluster
 from clara_argo.environment import Folders, variables
 from clara_argo.graph import PAYLOAD, Graph, Node
 from clara_argo.model.workflow import StageSpec
-from clara_argo.source import Findings
+from clara_argo.source import Findings, short
 from clara_driver import contract
 
 Object = dict[str, Any]
@@ -24,6 +25,12 @@ TEMPORARY = PurePosixPath("/tmp")
 JOB, CREATED = "{{workflow.parameters.job}}", "{{workflow.parameters.created}}"
 VOLUME = "clara"
 FUSED = PurePosixPath("/clara")  # where the volume lies in a pod of all stages
+# What a container runtime takes: host, path, tag, digest (https://github.com/distribution/reference).
+HOST = r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/"
+PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+IMAGE = re.compile(
+    rf"({HOST})?{PART}(/{PART})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@[a-z0-9+._-]+:[0-9A-Fa-f]{{32,}})?"
+)
 LOCKED_DOWN: Object = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -71,11 +78,7 @@ class Containers:
 
     def _check(self, node: Node, findings: Findings) -> None:
         spec, at = node.spec, node.step.stage
-        if not spec.image.repository:
-            findings.error("no-image", f"stage {node.name!r} names no image", at, "add image: to its stage.yaml")
-        elif not (spec.image.tag or spec.image.digest):
-            message = f"the image of stage {node.name!r} has no tag and no digest: what runs may change by itself"
-            findings.warning("image-tag", message, at, "add a tag, or better a digest")
+        self._check_image(node, findings)
         if not spec.command:
             hint = "add command: to its stage.yaml; what the image starts by itself is known to its registry only"
             findings.error("no-command", f"stage {node.name!r} has no command", at, hint)
@@ -92,6 +95,19 @@ class Containers:
                 message = f"the folder {place} of stage {node.name!r} holds another folder of its contract"
                 findings.error("folders", message, at, "give appDir, inputs, outputs and lockDir folders of their own")
                 break
+
+    def _check_image(self, node: Node, findings: Findings) -> None:
+        image, at = node.spec.image, node.step.stage
+        if not image.repository:
+            findings.error("no-image", f"stage {node.name!r} names no image", at, "add image: to its stage.yaml")
+            return
+        if not (image.tag or image.digest):
+            message = f"the image of stage {node.name!r} has no tag and no digest: what runs may change by itself"
+            findings.warning("image-tag", message, at, "add a tag, or better a digest")
+        whole = image.within(self.cluster.registry)
+        if "{{" not in whole and not IMAGE.fullmatch(whole):
+            hint = "write HOST[:PORT]/PATH:TAG, without https:// and with a path in lower case"
+            findings.error("image", f"stage {node.name!r}: no image can be called {short(whole)}", at, hint)
 
     def __call__(self, node: Node, *, attempt: str, mounts: list[Object], name: str = "") -> Object:
         """`attempt`: what CLARA_ATTEMPT becomes, an expression of Argo's or a number."""

@@ -201,6 +201,8 @@ def test_pods_are_locked_down() -> None:
         ("ghcr.io/team/x", "ghcr.io/team/x:1"),
         ("localhost/x", "localhost/x:1"),
         ("hub:5000/x", "hub:5000/x:1"),
+        ("[::1]:5000/x", "[::1]:5000/x:1"),
+        ("Hub.example/a__b/c--d/e.f_g", "Hub.example/a__b/c--d/e.f_g:1"),
     ],
 )
 def test_the_registry_goes_before_names_without_one(repository: str, expected: str) -> None:
@@ -378,6 +380,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"app_dir": "/{{workflow.name}}"}, "argo-tag"),
     ({"lock_name": "{{x}}"}, "argo-tag"),
     ({"mount_out": "{{x}}"}, "argo-tag"),
+    ({"image": Image(repository="team/X", tag="1")}, "image"),
+    ({"image": Image(repository="https://hub.example/x", tag="1")}, "image"),
+    ({"image": Image(repository="x", tag="1 2")}, "image"),
+    ({"image": Image(repository="x", digest="sha256:0")}, "image"),
     ({"outputs": "input"}, "folders"),
     ({"outputs": "input/sub"}, "folders"),
     ({"lock_dir": "/tmp"}, "folders"),
@@ -392,6 +398,11 @@ def test_what_cannot_run_on_a_cluster_is_refused_by_name(change: dict[str, Any],
         compile_graph(one)
     assert [finding.code for finding in caught.value.findings] == [code]
     assert all(finding.hint and "'a'" in finding.message for finding in caught.value.findings)
+
+
+def test_a_registry_is_no_address_of_a_page() -> None:
+    with pytest.raises(DefinitionError, match="'https://hub.example/team/x:1'.*without https://"):
+        compile_graph(graph(READER), Cluster(registry="https://hub.example"))
 
 
 def test_everything_wrong_is_said_at_once() -> None:
