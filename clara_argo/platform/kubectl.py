@@ -14,6 +14,7 @@ from clara_argo.errors import NotInstalled, Refused, TryAgain
 PROGRAM = "kubectl"
 LONGEST = 600.0  # seconds, for one call; a release of Argo is 12 MB from the network
 LAST_LINES = 12
+FORCE = "--force-conflicts"
 
 Say = Callable[[str], None]
 
@@ -45,8 +46,12 @@ class Kubectl:
 
         Warnings are handed to `say`.
         """
-        options = [*(["--dry-run=server"] if dry_run else []), *(["--force-conflicts"] if force else [])]
-        done = _run(self._command("apply", "--server-side", *options, "-f", str(file)), say)
+        options = [*(["--dry-run=server"] if dry_run else []), *([FORCE] if force else [])]
+        try:
+            done = _run(self._command("apply", "--server-side", *options, "-f", str(file)), say)
+        except Refused as error:
+            hint = "\n  'clara cluster install --force' takes it over" if FORCE in str(error) and not force else ""
+            raise Refused(f"{error}{hint}") from None
         return tuple(done.decode("utf-8", "replace").splitlines())
 
     def _command(self, *words: str) -> list[str]:

@@ -32,10 +32,20 @@ class Part:
 
     def why(self, api: Api) -> str:
         """What its pods wait for, in Kubernetes' words."""
+        if self.kind == JOBS and (said := self._failed(api)):
+            return said
         for pod in api.list(PODS, labels=self.selector).items:
             if said := _waiting(pod.get("status") or {}):
                 return said
         return "not ready yet"
+
+    def _failed(self, api: Api) -> str:
+        """A job is not begun again by applying it."""
+        for condition in (api.get(self.kind, self.name).get("status") or {}).get("conditions") or ():
+            if condition.get("type") == "Failed" and condition.get("status") == "True":
+                again = f"kubectl -n {api.namespace} delete job {self.name}, and install again"
+                return f"failed: {condition.get('message')}; {again}"
+        return ""
 
 
 def _waiting(status: Object) -> str:

@@ -286,6 +286,13 @@ def test_waiting_says_for_what(stub: Stub, status: built.Object, said: str) -> N
         install.wait(api, install.parts(Wish(overlay="kind", argo=False)), -1, lambda line: None)
 
 
+def test_a_job_that_has_failed_is_not_waited_for_without_a_word(stub: Stub) -> None:
+    put(stub, STATEFUL_SETS, "clara-s3", {"readyReplicas": 1})
+    put(stub, JOBS, "clara-bucket", {"conditions": [{"type": "Failed", "status": "True", "message": "too often"}]})
+    with stub.api() as api, pytest.raises(TryAgain, match=r"failed: too often; .*delete job clara-bucket"):
+        install.wait(api, install.parts(Wish(overlay="kind", argo=False)), -1, lambda line: None)
+
+
 @pytest.mark.parametrize("numbers", [{"updatedReplicas": 0}, {"replicas": 2}])
 def test_a_pod_from_before_the_change_is_not_taken_for_the_new_one(stub: Stub, numbers: built.Object) -> None:
     put(stub, STATEFUL_SETS, "clara-s3", {"readyReplicas": 1} | numbers)
@@ -301,7 +308,7 @@ echo "$@" >> "$KUBECTL_LOG"
 case "$1 $2 $3" in
   kustomize*) cat "$2/kustomization.yaml" > "$KUBECTL_LOG.top" && echo objects ;;
   *create*) echo namespace/clara ;;
-  *apply*) if test -n "$KUBECTL_FAILS"; then echo "conflict with somebody" >&2; exit 1; fi
+  *apply*) if test -n "$KUBECTL_FAILS"; then echo "$KUBECTL_FAILS" >&2; exit 1; fi
            echo "Warning: old version" >&2; echo "namespace/clara serverside-applied" ;;
 esac
 """
@@ -390,9 +397,14 @@ def test_a_dry_run_lets_the_cluster_judge(shell: Shell, stub: Stub) -> None:
 
 
 def test_what_kubectl_says_is_shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECTL_FAILS", "1")
+    monkeypatch.setenv("KUBECTL_FAILS", "no room")
     done = shell("--no-argo", "--yes")
-    assert done.exit_code == 64 and "conflict with somebody" in done.stderr
+    assert done.exit_code == 64 and "no room" in done.stderr and "--force" not in done.stderr
+
+
+def test_what_somebody_else_has_set_is_taken_over_when_asked(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECTL_FAILS", "conflict with helm; run it with the `--force-conflicts` flag")
+    assert "'clara cluster install --force' takes it over" in shell("--no-argo", "--yes").stderr
 
 
 def test_without_kubectl(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
