@@ -19,7 +19,8 @@ IMAGE = re.compile(r'(?:image|reference name|to pull) "([^"]+)"')
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 IMAGE_TROUBLE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError")
 START_TROUBLE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
-TURN = "waits for its turn"  # of a lock; Argo queues those that want it
+TURN = "waits for its turn"  # of a lock, or of what a quota gives; Argo queues those that want it
+QUOTA = "exceeded quota"
 HOPELESS = ("ErrImageNeverPull", "InvalidImageName")  # what waiting cannot mend
 SHUTDOWN = ("shutdown with strategy", "Stopped with strategy")
 GPU = re.compile(r"gpu$|/mig-|/gpu", re.IGNORECASE)
@@ -29,6 +30,8 @@ def waits_for(message: str) -> str:
     """What a pod that does not start waits for; "" when it is only starting."""
     if message.startswith("Waiting for "):
         return f"{TURN}: {one_line(message, 300)}"
+    if (quota := message.find(QUOTA)) >= 0:  # Argo makes the pod when others have gone
+        return f"{TURN}: {one_line(message[quota:], 300)}"
     found = UNSCHEDULABLE.match(message)
     if found:
         return _no_place(found[1])

@@ -223,6 +223,7 @@ def test_messages_of_any_kind_are_one_bounded_line(value: Any) -> None:
         assert "\n" not in run.message and "\x1b" not in run.message
 
 
+QUOTA = 'pods "clara-1-big-2" is forbidden: exceeded quota: clara, requested: pods=1, used: pods=9, limited: pods=9'
 WAITING = {
     "": "",
     "PodInitializing": "",
@@ -236,6 +237,7 @@ WAITING = {
     'ErrImageNeverPull: Container image "r/x:1" is not present with pull policy of Never': "is not on the node",
     'InvalidImageName: Failed to apply default image tag "R/X": invalid': "has no valid name",
     "Waiting for clara/ConfigMap/limits/inference lock. Lock status: 0/1": "waits for its turn",
+    QUOTA: "waits for its turn: exceeded quota: clara, requested: pods=1",
     'CreateContainerConfigError: secret "s" not found': 'its container cannot be made: secret "s" not found',
 }
 
@@ -278,10 +280,11 @@ def test_a_job_whose_pods_run_does_not_wait(name: str) -> None:
     assert pending.first(workflow, 1, datetime.now(UTC)) is None
 
 
-def test_a_turn_is_waited_for_as_long_as_it_takes() -> None:
+@pytest.mark.parametrize("message", ["Waiting for clara/ConfigMap/limits/inference lock. Lock status: 0/1", QUOTA])
+def test_a_turn_is_waited_for_as_long_as_it_takes(message: str) -> None:
     workflow = made("no-place")
     pod = next(node for node in workflow["status"]["nodes"].values() if node["type"] == "Pod")
-    pod["message"] = "Waiting for clara/ConfigMap/limits/inference lock. Lock status: 0/1"
+    pod["message"] = message
     assert pending.first(read(workflow), 1, datetime.now(UTC)) is None
     assert seen(read(workflow)).message.startswith("stage 'big': waits for its turn")
 
