@@ -102,6 +102,11 @@ class Cluster:
 
     def pods(self, workflow: Workflow) -> dict[str, Pod]:
         """Node -> pod, of those that are still there."""
-        found = [made["metadata"] for made in self.api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items]
-        pods = {(meta.get("annotations") or {}).get(names.NODE_ID): Pod(meta["name"], meta["uid"]) for meta in found}
-        return {str(node): pod for node, pod in pods.items() if node}
+        found = {node: made["metadata"] for node, made in self.made_pods(workflow).items()}
+        return {node: Pod(str(meta["name"]), str(meta["uid"])) for node, meta in found.items()}
+
+    def made_pods(self, workflow: Workflow) -> dict[str, Object]:
+        """The same, as they are."""
+        found = self.api.list(PODS, labels=f"{names.OF_WORKFLOW}={workflow.name}").items
+        pods = {(made["metadata"].get("annotations") or {}).get(names.NODE_ID): made for made in found}
+        return {str(node): made for node, made in pods.items() if node}

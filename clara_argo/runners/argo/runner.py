@@ -21,7 +21,7 @@ from clara_argo.kubernetes.errors import NotStarted
 from clara_argo.kubernetes.kinds import WORKFLOWS
 from clara_argo.model.job import JOB_ID, Job, JobState, Payload
 from clara_argo.model.target import Target
-from clara_argo.runners.argo import names, pending, results, status, submission, sweep
+from clara_argo.runners.argo import names, pending, results, starting, status, submission, sweep
 from clara_argo.runners.argo.attempts import Attempt
 from clara_argo.runners.argo.cluster import Cluster
 from clara_argo.runners.argo.logs import Logs
@@ -151,6 +151,7 @@ class ArgoRunner:
     def _seen(self, workflow: Workflow) -> Job:
         """The job; whoever looks also ends what has waited for too long."""
         limit = pending.allowed(workflow, self.target.pending)
+        workflow = starting.explained(self._cluster, workflow, self._api.now())
         waiting = pending.first(workflow, limit, self._api.now())
         if waiting is not None and waiting.left <= 0:
             workflow = self._ended(workflow, waiting, limit)

@@ -20,7 +20,7 @@ from clara_argo.kubernetes.errors import Away
 from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import JobState, StageState
 from clara_argo.model.target import Target
-from clara_argo.runners.argo import ArgoRunner, logs, names, reasons, submission, sweep
+from clara_argo.runners.argo import ArgoRunner, logs, names, reasons, starting, submission, sweep
 from clara_argo.runners.argo.workflow import Workflow
 
 NAME = f"clara-{JOB}"
@@ -265,6 +265,25 @@ class TestWaiting:
             world.pretend.waits.clear()
             world.runner.retry(JOB)
             assert end(world).state is JobState.SUCCEEDED
+
+    def test_a_container_of_argos_that_cannot_start_is_said_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Argo says only that the pod is being initialised."""
+        monkeypatch.setattr(starting, "LATER", 0.0)
+        waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "argoexec:v4"'}
+        status = {"initContainerStatuses": [{"name": "init", "state": {"waiting": waiting}}]}
+        with argo(tmp_path, waits={"first": "PodInitializing"}, pending=0) as world:
+            world.stub.on_change(
+                lambda type, kind, made: (
+                    world.stub.change(PODS, made["metadata"]["name"], {"status": status})
+                    if (type, kind) == ("ADDED", PODS)
+                    else None
+                )
+            )
+            job = run(world, "first")
+            assert job.state is JobState.FAILED
+            assert job.message.startswith("stage 'first': it did not start: its image argoexec:v4 cannot be fetched")
 
     def test_before_that_it_is_said_what_it_waits_for(self, tmp_path: Path) -> None:
         with argo(tmp_path, waits={"first": self.GPU}) as world:
