@@ -1,6 +1,7 @@
 """Tags, `{{…}}`: each names something that is declared, in a place where it is known by then.
 
-Of expressions, `{{=…}}`, only retries and lastRetry are looked for; `{{steps.…}}` and metrics are not looked at.
+Of expressions, `{{=…}}`, only retries and lastRetry are looked for; `{{steps.…}}` in steps, and metrics, are not looked
+at.
 """
 
 from __future__ import annotations
@@ -88,9 +89,11 @@ def _tags(text: str) -> Iterator[str | None]:
 
 def _tag(scope: Scope, path: Path, tag: str) -> None:
     first, *rest = tag.split(".")
-    if tag in OTHERS:
+    if first == "pod" and ("dag" in scope.template or "steps" in scope.template):
+        _unknown(scope, path, tag, "a template that runs in a pod knows it")
+    elif tag in OTHERS:
         return
-    if first in READERS:
+    elif first in READERS:
         READERS[first](scope, path, tag, [*rest, "", ""])
     elif first in ("retries", "lastRetry"):
         if "retryStrategy" not in scope.template:
@@ -98,7 +101,10 @@ def _tag(scope: Scope, path: Path, tag: str) -> None:
     elif first == "item":
         if not scope.items:
             _unknown(scope, path, tag, "no task here has withItems, withParam or withSequence")
-    elif first not in ("steps", "cron", "error"):
+    elif first == "steps":
+        if "steps" not in scope.template:
+            _unknown(scope, path, tag, "only a template of steps has them; name a task of a DAG as tasks.NAME")
+    elif first not in ("cron", "error"):
         scope.manifest.warning("tag-unknown", f"Argo leaves {{{{{tag[:60]}}}}} as it is", path, "see Argo's variables")
 
 
@@ -110,6 +116,12 @@ def _workflow(scope: Scope, path: Path, tag: str, rest: list[str]) -> None:
         declared = [str(one.get("name")) for _, one in entries((), manifest.spec, "arguments", "parameters")]
         if rest[1] not in declared:
             hint = manifest.findings.did_you_mean(rest[1], declared, "declare it in spec.arguments.parameters")
+            _unknown(scope, path, tag, hint)
+    elif rest[0] == "outputs" and rest[2] and not manifest.refers:
+        sides = (entries((), template, "outputs", rest[1]) for _, template in manifest.templates())
+        known = [str(one["globalName"]) for side in sides for _, one in side if "globalName" in one]
+        if rest[2] not in known:
+            hint = manifest.findings.did_you_mean(rest[2], known, "give an output of a template this globalName")
             _unknown(scope, path, tag, hint)
 
 

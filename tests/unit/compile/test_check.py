@@ -120,6 +120,9 @@ BROKEN: list[tuple[str, list[Edit], bool]] = [
     ("tag", [(f"{TASK}.1.arguments.artifacts.0.from", TAG % "inputs.artifacts.stduy")], True),
     ("tag", [(f"{TASK}.1.arguments.artifacts.0.from", TAG % "tasks.dicom-raeder.outputs.artifacts.output")], True),
     ("tag", [(f"{TASK}.1.when", "{{item}} == 1")], False),
+    ("tag", [(f"{T}.1.container.args", [TAG % "steps.a.status"])], True),
+    ("tag", [(f"{T}.1.container.args", [TAG % "workflow.outputs.parameters.x"])], True),
+    ("tag", [(f"{TASK}.1.when", "{{pod.name}} == a")], True),
     ("tag-ancestor", [(f"{TASK}.1.depends", GONE)], True),
     ("tag-ancestor", [(f"{TASK}.0.when", "{{tasks.ct-organ-seg.status}} == Failed")], True),
     ("tag-retry", [(f"{T}.1.retryStrategy", GONE)], False),
@@ -245,6 +248,10 @@ GOOD: list[list[Edit]] = [
     [(f"{TASK}.1.withItems", [1, "a"]), (f"{TASK}.1.when", "{{item}} != a")],
     [(f"{T}.1.container.image", "team/reader@sha256:" + "0" * 64)],
     [("metadata.creationTimestamp", None)],
+    [
+        (f"{T}.1.outputs.parameters", [{"name": "n", "globalName": "x", "valueFrom": {"path": "/app/output/n"}}]),
+        (f"{T}.2.container.args", [TAG % "workflow.outputs.parameters.x", TAG % "pod.name"]),
+    ],
 ]  # fmt: skip
 
 
