@@ -13,11 +13,10 @@ from clara_argo.kubernetes.errors import Away, Exists, NotHere
 from clara_argo.kubernetes.kinds import PODS, TEMPLATES, WORKFLOWS
 from clara_argo.model.job import Payload
 from clara_argo.model.target import Target
-from clara_argo.runners.argo import names, sweep
+from clara_argo.runners.argo import names, status, sweep
 from clara_argo.runners.argo.cluster import installed
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow, read
-from clara_argo.runners.record import now
 
 Object = dict[str, Any]
 LEAVES_WITHIN = 30.0  # seconds that a deleted Workflow of the same name is waited for
@@ -100,7 +99,7 @@ def create(api: Api, store: JobStore, template: Object, job: str, payload: str, 
 
     Raises TryAgain, Refused.
     """
-    submission = compiler.Submission(job=job, payload=payload, created=now())
+    submission = compiler.Submission(job=job, payload=payload, created=status.written(api.now()))
     wanted = compiler.workflow(template, submission)
     if pending:
         wanted["metadata"]["annotations"][names.PENDING] = str(pending)

@@ -165,6 +165,15 @@ class TestClocks:
             assert "shutdown" not in world.stub.get(WORKFLOWS, NAME)["spec"]
             world.runner.stop(JOB)
 
+    def test_a_job_was_made_when_the_cluster_says(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else all of its times would be the one at which we say it was made: nothing happened before that."""
+        monkeypatch.setattr(pretend, "now", lambda: "2026-01-02T03:04:05Z")
+        with argo(tmp_path) as world:
+            world.stub.ahead = -(datetime.now(UTC) - datetime(2026, 1, 2, 2, 30, tzinfo=UTC)).total_seconds()
+            job = run(world, "first")
+            assert job.created.startswith("2026-01-02T02:")
+            assert job.finished == "2026-01-02T03:04:05.000Z"
+
     def test_a_deletion_is_as_old_as_the_cluster_says(self, world: ArgoWorld) -> None:
         run(world, "first")
         world.pretend.cleans = False
