@@ -58,16 +58,13 @@ def lies_in(store: JobStore, workflow: Workflow, into: Path) -> bool:
 def forget(store: JobStore, workflow: Workflow, others: Callable[[], Iterable[Workflow]], *, everything: bool) -> None:
     """The result goes; with `everything` all that is stored for the job. The payload goes with its last user.
 
-    `others` is asked just before that: one that is submitted while the rest is removed needs it.
+    `others` is asked just before that: one that is submitted while the rest is removed needs it, or the job itself
+    when somebody let it run again.
     """
     if everything:
         store.delete_below(names.job_prefix(workflow.job))
     else:
         for key in names.result_keys(workflow.job, workflow.results).values():
             store.delete(key)
-    if workflow.payload and not any(_needs_it(one, workflow) for one in others()):
+    if workflow.payload and workflow.payload not in {one.payload for one in others() if not one.ended}:
         store.delete(names.payload_key(workflow.payload))
-
-
-def _needs_it(other: Workflow, workflow: Workflow) -> bool:
-    return other.payload == workflow.payload and other.job != workflow.job and not other.ended

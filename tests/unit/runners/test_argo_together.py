@@ -74,9 +74,11 @@ class TestTwo:
         world.release()
         assert end(world).attempt == 2
 
+    @pytest.mark.parametrize("job", [JOB, LATER])
     def test_a_payload_that_is_wanted_while_a_result_is_removed_stays(
-        self, world: ArgoWorld, monkeypatch: pytest.MonkeyPatch
+        self, world: ArgoWorld, monkeypatch: pytest.MonkeyPatch, job: str
     ) -> None:
+        """By another job, or by this one, which somebody lets run again."""
         run(world, "first")
         hold(world)
         delete = world.store.delete
@@ -84,13 +86,16 @@ class TestTwo:
         def meanwhile(key: str) -> None:
             monkeypatch.setattr(world.store, "delete", delete)
             delete(key)
-            world.another().submit(world.chain("first"), LATER, world.payload)
+            if job == JOB:
+                world.another().retry(JOB, "first")
+            else:
+                world.another().submit(world.chain("first"), LATER, world.payload)
 
         monkeypatch.setattr(world.store, "delete", meanwhile)
         world.runner.collected(JOB)
         assert world.store.exists(names.payload_key(world.payload.id))
         world.release()
-        assert end(world, LATER).state is JobState.SUCCEEDED
+        assert end(world, job).state is JobState.SUCCEEDED
 
     def test_what_is_stored_for_a_new_job_of_a_deleted_one_stays(
         self, world: ArgoWorld, monkeypatch: pytest.MonkeyPatch
