@@ -18,7 +18,11 @@ Edit = Callable[[dict[str, Any]], object]
 def compiled(*, fused: bool = False, timeout: int = 300) -> Compiled:
     stages = {
         name: StageSpec(
-            name=name, image=Image(repository="r/" + name, tag="1"), command=("run",), env={"A": "1"}, timeout=timeout
+            name=name,
+            image=Image(repository="r/" + name.lower(), tag="1"),
+            command=("run",),
+            env={"A": "1"},
+            timeout=timeout,
         )
         for name in ("Reader", "ai")
     }
@@ -48,7 +52,7 @@ def leaf(spec: dict[str, Any], number: int = 2) -> dict[str, Any]:
     [
         (lambda spec: None, []),
         (lambda spec: leaf(spec)["container"].update(image="r/ai:2"), ["stage 'ai', image: r/ai:1 -> r/ai:2"]),
-        (lambda spec: leaf(spec, 1)["container"].update(image="x"), ["stage 'Reader', image: r/Reader:1 -> x"]),
+        (lambda spec: leaf(spec, 1)["container"].update(image="x"), ["stage 'Reader', image: r/reader:1 -> x"]),
         (lambda spec: leaf(spec).update(activeDeadlineSeconds=7), ["stage 'ai', timeout: 300 -> 7"]),
         (lambda spec: leaf(spec)["retryStrategy"].update(limit="5"), ["stage 'ai', retries: 2 -> 5"]),
         (lambda spec: leaf(spec)["container"].update(args=["a b"]), ["stage 'ai', arguments: new"]),
@@ -83,7 +87,7 @@ def test_words_of_one_pod() -> None:
         first, last = spec["templates"][0]["containerSet"]["containers"]
         first["image"] = last["image"] = "x"
 
-    assert edited(edit, fused=True) == ["stage 'Reader', image: r/Reader:1 -> x", "stage 'ai', image: r/ai:1 -> x"]
+    assert edited(edit, fused=True) == ["stage 'Reader', image: r/reader:1 -> x", "stage 'ai', image: r/ai:1 -> x"]
 
 
 def test_a_value_that_steers_a_terminal_is_quoted_and_cut() -> None:
