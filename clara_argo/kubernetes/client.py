@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -177,7 +178,7 @@ class Api:
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None,
         content: str = "", *, again: bool = False,
     ) -> Request:  # fmt: skip
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else _text(body)
         again = again or method == "GET"
         return Request(method=method, path=path, query=tuple(query.items()), body=data, content=content, again=again)
 
@@ -186,6 +187,12 @@ class Api:
         content: str = "", *, again: bool = False,
     ) -> Object:  # fmt: skip
         return self._exchange.send(self._request(method, path, query or {}, body, content, again=again))
+
+
+def _text(body: Mapping[str, Any]) -> bytes:
+    """JSON, and YAML, as which the server reads what is applied: there a pair of surrogates is no character."""
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _named(name: object) -> str:

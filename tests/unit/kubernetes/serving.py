@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import socket
 import ssl
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 REVIEW_OF_OTHERS = f"/apis/authorization.k8s.io/v1/namespaces/{NAMESPACE}/localsubjectaccessreviews"
+
+NO_YAML = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]")  # half a character, as JSON may write it
 
 
 class Request(NamedTuple):
@@ -110,7 +113,8 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         stub, parts = self.server.stub, urlsplit(self.path)
         size = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(size)) if size else None
+        raw = self.rfile.read(size)
+        body = json.loads(raw) if raw else None
         query = dict(parse_qsl(parts.query))
         stub.requests.append(Request(self.command, parts.path, query, body, dict(self.headers)))
         if stub.strikes("request"):
@@ -122,6 +126,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(code, "Failure", f"the test wants {code}")
             if stub.token and self.headers.get("Authorization") != f"Bearer {stub.token}":
                 raise Refusal(401, "Unauthorized", "Unauthorized")
+            if "apply-patch" in self.headers.get("Content-Type", "") and NO_YAML.search(raw):
+                raise Refusal(400, "BadRequest", "error decoding YAML: found invalid Unicode character escape code")
             if (self.command, parts.path) in stub.answers:
                 code, answer = stub.answers[self.command, parts.path]
             else:

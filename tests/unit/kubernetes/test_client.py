@@ -95,6 +95,12 @@ def test_apply_creates_changes_and_takes_back(api: Api, stub: Stub) -> None:
     assert stub.requests[-1].query == {"fieldManager": "clara-argo", "fieldValidation": "Strict", "force": "true"}
 
 
+def test_any_character_can_be_applied(api: Api) -> None:
+    """The server reads it as YAML."""
+    text = '\t"\\ud83d\x7f\x85é中\u2028\ufeff\uffff😀'
+    assert api.apply(MAP | {"data": {"a": text}})["data"] == {"a": text}
+
+
 def test_apply_learns_kinds_from_the_cluster(api: Api, stub: Stub) -> None:
     stub.kinds.add(Kind("example.org/v1", "widgets", False, "Widget"))
     widget = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w"}}
