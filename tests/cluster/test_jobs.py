@@ -174,11 +174,13 @@ def test_a_workflow_deleted_by_hand_is_no_job_any_more(world: World, cluster: Cl
         pytest.skip("needs kubectl as an administrator")
     job = world.start(world.shells.chain(world.shells.stage("one", "sleep 30; " + COPY)))
     world.until(job, running("one"))
-    cluster.node.kubectl("delete", "workflow", "-n", cluster.target.namespace, f"clara-{job}", "--wait=false")
+    where = (f"workflow/clara-{job}", "-n", cluster.target.namespace)
+    cluster.node.kubectl("delete", *where, "--wait=false")
     with pytest.raises(NotFound):
         world.end(job)
     world.forget(job)
-    # A stage that was still running may have put its result into the store.
+    # Argo lets the stage end, which puts its result into the store.
+    cluster.node.kubectl("wait", "--for=delete", *where, "--timeout=2m")
     target, api = targets.cluster("argo")
     with api:
         store = ClusterStore(api, target, targets.credentials)
