@@ -35,7 +35,10 @@ def network(site: Site) -> Iterator[Check]:
         return
     rules = [rule for policy in policies for rule in policy.get("egress") or ()]
     try:
-        yield from _judge(rules, "the API server", _server(site))
+        server = _server(site)
+        yield from _judge(rules, "the API server", server)
+        if not server:
+            yield unknown(PART, "nobody says where the API server is: its Service has no addresses")
     except Refused:
         yield unknown(PART, "this account may not look where the API server is")
     yield from _judge(rules, "the store", _store(site.endpoint))

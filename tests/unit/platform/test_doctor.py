@@ -252,7 +252,7 @@ def with_policies(server: str = "10.1.2.3", port: int = 6443, store: str = "clar
             for policy in yaml.safe_load_all((manifests.MANIFESTS / file / "policies.yaml").read_text()):
                 clinic.stub.put(NETWORK_POLICIES, policy)
         meta = {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}}
-        ends = {"endpoints": [{"addresses": [server]}], "ports": [{"name": "https", "port": port}]}
+        ends = {"endpoints": [{"addresses": [server]}] if server else None, "ports": [{"name": "https", "port": port}]}
         clinic.stub.put(SLICES, {"metadata": meta} | ends, "default")
         clinic.repository(endpoint=store)
 
@@ -317,6 +317,7 @@ FAIL, WARN, UNKNOWN = Level.FAIL, Level.WARN, Level.UNKNOWN
         (with_policies(server="34.1.2.3"), "network", WARN, "API server (34.1.2.3 port 6443)"),
         (with_policies(port=7443), "network", WARN, "API server (10.1.2.3 port 7443)"),
         (with_policies(store="10.0.0.9:9443"), "network", WARN, "store (10.0.0.9 port 9443)"),
+        (with_policies(server=""), "network", UNKNOWN, "where the API server is"),
         (not_allowed("list", "networkpolicies"), "network", UNKNOWN, "may not"),
         (forgotten, "leftovers", WARN, "1 studies or results in the store, 2 MB"),
         (no_store(Refused("wrong secret")), "leftovers", UNKNOWN, "could not"),
