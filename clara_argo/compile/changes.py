@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clara_argo.compile.workflow import DIGEST, STAGES, WORKFLOW_DIGEST
+from clara_argo.compile.workflow import DESCRIPTION, DIGEST, STAGES, WORKFLOW_DIGEST
 from clara_driver import contract
 
 Path = tuple[str, ...]
@@ -37,7 +37,7 @@ WHOLE: Mapping[str, str] = {
     "parallelism": "pods of a job at once",
 }
 # They differ only because something else does.
-QUIET = {DIGEST, WORKFLOW_DIGEST, contract.WORKFLOW_DIGEST, contract.TIMEOUT, "MONAI_TIMEOUT"}
+QUIET = {DESCRIPTION, DIGEST, WORKFLOW_DIGEST, contract.WORKFLOW_DIGEST, contract.TIMEOUT, "MONAI_TIMEOUT"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,11 +15,18 @@ from clara_argo.compile.cluster import Cluster
 from clara_argo.compile.container import FUSED, VOLUME, Containers, Object, folders
 from clara_argo.compile.template import MAIN, Templates, pauses
 from clara_argo.errors import Finding
-from clara_argo.graph import Graph
+from clara_argo.graph import PAYLOAD, Graph
 from clara_argo.source import Findings
 
 API = "argoproj.io/v1alpha1"
-PARAMETERS = ("job", "payload", "created")
+PARAMETERS = {  # and what Argo's UI says beside each of them
+    "job": "Id of the job, 32 hex digits; what it writes lies in the store below jobs/<job>/",
+    "payload": "Id of the study in the store: payloads/<payload>/input.tgz; clara submit puts it there",
+    "created": "When the job was asked for: UTC, like 2026-01-31T12:00:00Z",
+}
+TITLE, DESCRIPTION = "workflows.argoproj.io/title", "workflows.argoproj.io/description"  # what Argo's UI lists
+TITLE_DIGITS = 8  # of a job, enough for our commands; they stand first: the UI cuts a long title at its end
+LONGEST_DESCRIPTION = 500
 DIGEST = "clara.dev/digest"  # of the whole spec: `clara apply` compares it
 STAGES = "clara.dev/stages"  # JSON, stage -> template or, in one pod, container; in the graph's order
 WORKFLOW = "clara.dev/workflow-name"
@@ -69,7 +76,7 @@ def compile_graph(
     found = findings.check()
     mapped = names.stages((node.name for node in graph.nodes), graph.workflow.source)
     templates = Templates(graph=graph, cluster=cluster, names=mapped, container=containers)
-    facts = _facts(graph, templates.containers if fused else mapped)
+    facts = _facts(graph, templates.containers if fused else mapped, fused)
     made = templates.fused() if fused else templates.separate()
     spec = _spec(graph, cluster, facts, made, _longest(graph, fused))
     template = _template(graph, cluster, facts, spec, fused=fused)
@@ -93,13 +100,14 @@ def _check_fused(graph: Graph, findings: Findings) -> None:
             findings.error("fused-lock", message, node.step.stage, "move it there, or compile without --fused")
 
 
-def _facts(graph: Graph, mapped: Mapping[str, str]) -> dict[str, str]:
+def _facts(graph: Graph, mapped: Mapping[str, str], fused: bool) -> dict[str, str]:
     """Annotations by which somebody who sees only the Workflow tells what it is."""
     return {
         WORKFLOW: graph.workflow.name,
         WORKFLOW_DIGEST: graph.digest,
         STAGES: json.dumps(mapped, ensure_ascii=False),
         RESULTS: json.dumps(list(graph.results), ensure_ascii=False),
+        DESCRIPTION: _description(graph, fused),
     }
 
 
@@ -110,15 +118,11 @@ def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: l
         "entrypoint": MAIN,
         "serviceAccountName": cluster.stage_account,
         **({"imagePullSecrets": secrets} if secrets else {}),
-        "arguments": {"parameters": [{"name": parameter} for parameter in PARAMETERS]},
+        "arguments": {"parameters": [{"name": key, "description": said} for key, said in PARAMETERS.items()]},
         "workflowMetadata": {  # the template's own annotations do not reach the Workflow
             "labels": {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": name},
             "labelsFrom": {"clara.dev/job": {"expression": "workflow.parameters.job"}},
-            "annotations": {
-                "workflows.argoproj.io/title": graph.workflow.name,
-                "workflows.argoproj.io/description": _description(graph),
-                **facts,
-            },
+            "annotations": dict(facts),  # no title: it would take the place of the job's own
         },
         "artifactRepositoryRef": {"configMap": cluster.repository_map, "key": cluster.repository_key},
         "archiveLogs": True,
@@ -143,9 +147,18 @@ def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: l
     }
 
 
-def _description(graph: Graph) -> str:
-    """Stages in their order; the UI shows it."""
-    return " -> ".join(node.name for node in graph.nodes)[:500]
+def _description(graph: Graph, fused: bool) -> str:
+    """Stages in their order, a comma between those that run side by side."""
+    row: dict[str, int] = {}
+    rows: list[list[str]] = []
+    for node in graph.nodes:
+        needed = {*node.waits_for, *node.inputs} - {PAYLOAD}
+        row[node.name] = 1 + max((row[name] for name in needed), default=-1)
+        if row[node.name] == len(rows):
+            rows.append([])
+        rows[row[node.name]].append(node.name)
+    text = ("in one pod: " if fused else "") + " -> ".join(map(", ".join, rows))
+    return text if len(text) <= LONGEST_DESCRIPTION else f"{text[: LONGEST_DESCRIPTION - 1]}…"
 
 
 def _longest(graph: Graph, fused: bool) -> int:
@@ -192,7 +205,10 @@ def workflow(template: Object, submission: Submission) -> Object:
             "name": f"clara-{submission.job}",
             "namespace": metadata["namespace"],
             "labels": dict(metadata["labels"]) | {"clara.dev/job": submission.job},
-            "annotations": {name: annotations[name] for name in (WORKFLOW, WORKFLOW_DIGEST, STAGES, RESULTS)},
+            "annotations": {
+                **{name: annotations[name] for name in (WORKFLOW, WORKFLOW_DIGEST, STAGES, RESULTS)},
+                TITLE: f"{submission.job[:TITLE_DIGITS]} {annotations[WORKFLOW]}",
+            },
         },
         "spec": {
             "workflowTemplateRef": {"name": metadata["name"]},

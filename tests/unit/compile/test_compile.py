@@ -336,6 +336,28 @@ def test_a_workflow_holds_three_parameters_and_a_name_of_the_job() -> None:
     assert values == {"job": job, "payload": "b2", "created": "2026-01-02T03:04:05Z"}
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_argos_interface_tells_jobs_apart_and_says_what_runs(fused: bool) -> None:
+    """A title that the template gives would take the place of each job's own."""
+    made = compile_graph(JOIN, fused=fused, submission=Submission(job="a1b2c3d4" * 4))
+    title, description = "workflows.argoproj.io/title", "workflows.argoproj.io/description"
+    given = made.template["spec"]["workflowMetadata"]["annotations"]
+    assert made.workflow["metadata"]["annotations"][title] == "a1b2c3d4 w" and title not in given
+    said = made.template["metadata"]["annotations"][description]
+    assert said == given[description] == ("in one pod: " if fused else "") + "reader -> liver, spleen -> writer"
+    assert all(one["description"] for one in made.template["spec"]["arguments"]["parameters"])
+
+
+def test_a_description_of_many_stages_is_cut() -> None:
+    name = "stage-0"
+    steps = [step(name, "stage-0/input")]
+    for number in range(1, 100):
+        before, name = name, f"stage-{number}"
+        steps.append(step(name, f"{before}/output", f"{before}.lock"))
+    said = compile_graph(graph(*steps)).template["metadata"]["annotations"]["workflows.argoproj.io/description"]
+    assert said.startswith("stage-0 -> stage-1 -> ") and said.endswith("…") and len(said) == 500
+
+
 def test_the_digest_is_of_everything_that_runs() -> None:
     def digest(**options: Any) -> str:
         annotations = compile_graph(CHAIN, **options).template["metadata"]["annotations"]
