@@ -80,11 +80,11 @@ def _keys(site: Site, s3: Map) -> Iterator[Check]:
 
 def store(site: Site) -> Iterator[Check]:
     """From here: what `clara run --on` and an adapter outside the cluster need."""
+    yield from _same_bucket(site)
     try:
         site.store.check()
         yield ok("store", f"{site.store.where} answers")
         yield _there_and_back(site)
-        yield from _same_bucket(site)
         yield from _with_their_keys(site)
     except TryAgain as error:
         yield fail("store", str(error), away=True)

@@ -15,7 +15,7 @@ from unit import manifests
 from unit.kubernetes.stub import Stub
 
 from clara_argo.artifacts import Stored
-from clara_argo.artifacts.errors import WrongSecret
+from clara_argo.artifacts.errors import NoBucket, WrongSecret
 from clara_argo.artifacts.folder import FolderStore
 from clara_argo.cli import main
 from clara_argo.errors import Refused, TryAgain
@@ -241,6 +241,7 @@ def forgotten(clinic: Clinic) -> None:
 
 
 def other_bucket(clinic: Clinic) -> None:
+    clinic.store.trouble = NoBucket("it does not exist either")
     clinic.target = Target(store=StoreAccess(bucket="elsewhere"))
 
 
