@@ -102,15 +102,19 @@ def _replace(found: Found, output: Path, before: str) -> bool:
 
 
 def follow(found: Found) -> Job:
-    """Show the job on stderr until it has ended. Raises KeyboardInterrupt, and TryAgain when its engine is away."""
-    from clara_argo.errors import TryAgain
+    """Show the job on stderr until it has ended.
+
+    Raises KeyboardInterrupt, TryAgain when its engine is away, Refused when that does not let us any more.
+    """
+    from clara_argo.errors import Refused, TryAgain
     from clara_argo.runners import display
 
     try:
         return display.follow(found.runner, found.job, sys.stderr)
-    except TryAgain as error:
+    except (TryAgain, Refused) as error:
         hint = f"job {found.job} is not lost; look again with: clara describe {found.job[:SHORT]}"
-        raise TryAgain(f"{error}\n  {hint}") from None
+        kind = TryAgain if isinstance(error, TryAgain) else Refused
+        raise kind(f"{error}\n  {hint}") from None
 
 
 def report(ended: Job, said: str, form: str, again: str) -> None:

@@ -258,6 +258,23 @@ def test_an_answer_that_did_not_come_is_no_second_job(place: Place) -> None:
     assert lost.code == 75 and f"try again with --job {job}" in lost.err
 
 
+@pytest.mark.parametrize(("error", "code"), [(TryAgain("it is away"), 75), (Refused("log in again"), 64)])
+def test_a_job_that_cannot_be_followed_any_more_is_not_lost(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: ClaraError, code: int
+) -> None:
+    """As when the token of a kubeconfig expires while a long job runs."""
+    place.cluster = Cluster(hold=True)
+
+    def watch(job: str) -> Iterator[Job]:
+        yield place.cluster.get(job)
+        raise error
+
+    monkeypatch.setattr(place.cluster, "watch", watch)
+    said = place.run("--job", JOB)
+    assert said.code == code and str(error) in said.err
+    assert f"is not lost; look again with: clara describe {JOB[:12]}" in said.err
+
+
 def test_stop_and_delete(place: Place) -> None:
     place.cluster = Cluster(hold=True)
     for job in (JOB, OTHER):
