@@ -5,7 +5,7 @@ A job that waits for its first pod is pending; a stage between two attempts is r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from clara_driver.driver import one_line
 
 Said = Callable[[Workflow, Attempt], str]
 STOPPED = "stopped; it resumes where it was"
+AGAIN = (75, 137, 143)  # exit codes after which there is another attempt, see compile/template.py
 
 
 def nothing(workflow: Workflow, attempt: Attempt) -> str:
@@ -101,8 +102,7 @@ def _run(workflow: Workflow, nodes: StageNodes, said: Said) -> StageRun:
     last = nodes.attempts[-1]
     run = _of_attempt(workflow, last, run, said)
     if run.state is StageState.FAILED and not whole.over:
-        # Retry goes on: the next attempt starts after a pause, or is just being made.
-        return replace(run, state=StageState.RUNNING, finished=None, message=f"{run.message}; is tried again")
+        return _between(run, last.pod)
     if run.state is StageState.FAILED and words.is_shutdown(whole.message):
         return replace(run, state=StageState.STOPPED, message="")  # between two attempts
     if run.state is StageState.FAILED and len(nodes.attempts) > 1:
@@ -145,7 +145,7 @@ def _fused_runs(workflow: Workflow, found: tuple[StageNodes, ...], said: Said) -
         if of_pod:
             run = _of_attempt(workflow, of_pod[-1], run, said)
             if run.state is StageState.FAILED:
-                run = _fused_failed(run, found[0].whole, len(pods))
+                run = _fused_failed(run, found[0].whole, pods)
         elif not blamed and pod.phase in ("Failed", "Error") and not any(_bad(other) for other in runs):
             run = _of_attempt(workflow, _whole_pod(one, pod), replace(run, attempt=max(1, run.attempt)), said)
         elif not blamed and pod.phase == "Pending":
@@ -158,13 +158,20 @@ def _fused_runs(workflow: Workflow, found: tuple[StageNodes, ...], said: Said) -
     return tuple(runs)
 
 
-def _fused_failed(run: StageRun, whole: Node | None, pods: int) -> StageRun:
+def _between(run: StageRun, pod: Node) -> StageRun:
+    """The next attempt starts after a pause, or is just being made. Argo pauses also when there will be none."""
+    final = pod.phase == "Failed" and ("deadline" in pod.message or run.exit_code not in (None, *AGAIN))
+    message = run.message if final else f"{run.message}; is tried again"
+    return replace(run, state=StageState.RUNNING, finished=None, message=message)
+
+
+def _fused_failed(run: StageRun, whole: Node | None, pods: Sequence[Node]) -> StageRun:
     """As with a pod of its own: the pod is tried again, or was, or somebody stopped the job between two attempts."""
     if whole is not None and not whole.over:
-        return replace(run, state=StageState.RUNNING, finished=None, message=f"{run.message}; is tried again")
+        return _between(run, pods[-1])
     if whole is not None and words.is_shutdown(whole.message):
         return replace(run, state=StageState.STOPPED, message="")
-    return replace(run, message=f"{run.message} (after {pods} attempts)") if pods > 1 else run
+    return replace(run, message=f"{run.message} (after {len(pods)} attempts)") if len(pods) > 1 else run
 
 
 def _bad(run: StageRun) -> bool:

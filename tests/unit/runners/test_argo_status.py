@@ -93,17 +93,22 @@ def test_exit_codes_and_attempts() -> None:
     assert seen(read(made("out-of-time"))).stage("slow").exit_code is None
 
 
-def test_a_stage_between_two_attempts_is_running() -> None:
-    """Argo keeps the node of the stage open, and the attempt that failed is the last one."""
-    workflow = made("tried-often")
+@pytest.mark.parametrize("name", ["tried-often", "fused-tried-often"])
+@pytest.mark.parametrize("code, after", [(75, "; is tried again"), (3, "")])
+def test_a_stage_between_two_attempts_is_running(name: str, code: int, after: str) -> None:
+    """Argo keeps the node of the stage open, and the attempt that failed is the last one.
+
+    It pauses after every failure, and only then sees whether it is one to try again.
+    """
+    workflow = json.loads(json.dumps(made(name)).replace("code 75", f"code {code}").replace('"75"', f'"{code}"'))
     workflow["status"] |= {"phase": "Running", "finishedAt": None}
     nodes = workflow["status"]["nodes"].values()
     whole = next(node for node in nodes if node["type"] == "Retry")
     whole |= {"phase": "Running", "finishedAt": None}
-    drop = next(node for node in nodes if node["name"].endswith("(1)"))
-    del workflow["status"]["nodes"][drop["id"]]
-    run = seen(read(workflow)).stage("one")
-    assert (run.state, run.message) == (RUNNING, "exit code 75: no luck; is tried again")
+    for drop in [node for node in nodes if "(1)" in node["name"]]:
+        del workflow["status"]["nodes"][drop["id"]]
+    run = seen(read(workflow)).stages[0]
+    assert (run.state, run.message) == (RUNNING, f"exit code {code}: no luck{after}")
 
 
 def test_a_fused_stage_runs_when_those_before_it_have_ended() -> None:
