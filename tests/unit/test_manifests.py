@@ -125,6 +125,16 @@ def test_a_developer_runs_jobs_and_applies_templates(objects: list[Object]) -> N
     assert {(group, resource, verb) for group, resource, verbs in wanted for verb in verbs} <= given
 
 
+def test_a_developer_works_in_argos_interface(objects: list[Object]) -> None:
+    """Its list of jobs asks for CronWorkflows too; RETRY updates the Workflow, UPDATE the template."""
+    viewer, developer = (
+        {(group, resource, verb) for group, resource, verbs in rules_of(role) for verb in verbs}
+        for role in (manifests.named(objects, "Role", name) for name in ("clara-viewer", "clara-developer"))
+    )
+    assert ("argoproj.io", "cronworkflows", "list") in viewer and viewer <= developer
+    assert {("argoproj.io", kind, "update") for kind in ("workflows", "workflowtemplates")} <= developer
+
+
 def rules_of(role: Object) -> list[tuple[str, str, tuple[str, ...]]]:
     for rule in role["rules"]:
         assert len(rule["apiGroups"]) == 1 and "*" not in str(rule)
