@@ -76,7 +76,9 @@ def sweep(stub: Stub, weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    S3Store(weed.endpoint, weed.bucket, weed.access_key, weed.secret_key).delete_below("payloads")
+    store = S3Store(weed.endpoint, weed.bucket, weed.access_key, weed.secret_key)
+    for top in orphans.OURS:
+        store.delete_below(top)
     weed.client().put_object(weed.bucket, "payloads/5/input.tgz", io.BytesIO(b"study"), 5)
     yield ["cluster", "sweep", "-o", "json"]
 
