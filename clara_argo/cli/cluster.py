@@ -152,6 +152,8 @@ def install(
             store=target.store,
         )
         manifests.check(wish)
+        for finding in manifests.warnings(wish):
+            talk(str(finding))
         if wish.argo:
             platform.check_alone(api)
         kubectl = Kubectl(kubeconfig=target.kubeconfig, context=target.context)

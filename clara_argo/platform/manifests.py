@@ -15,7 +15,7 @@ from typing import Any
 
 from clara_argo import project, shipped, source
 from clara_argo.compile import Cluster
-from clara_argo.errors import NotFound, UsageError
+from clara_argo.errors import Finding, NotFound, UsageError
 from clara_argo.formats import adapter as adapter_file
 from clara_argo.model.route import Configuration
 from clara_argo.model.target import ARGO, Credentials, StoreAccess
@@ -63,6 +63,11 @@ def check(wish: Wish) -> None:
         raise UsageError(f"{message} (endpoint, bucket, credentials), or in CLARA_S3_ENDPOINT and CLARA_S3_BUCKET")
     if wish.store.authority:
         raise UsageError(f"store.authority {wish.store.authority}: put it in by hand (caSecret, see the guide)")
+
+
+def warnings(wish: Wish) -> tuple[Finding, ...]:
+    """What the adapter's file says that may not be meant. Raises as `check`."""
+    return adapter_file.read(source.read(wish.adapter), str(wish.adapter))[1] if wish.adapter else ()
 
 
 def _check_adapter(path: Path) -> None:

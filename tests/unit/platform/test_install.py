@@ -387,6 +387,12 @@ def test_what_a_target_says_of_images_is_said_of_the_adapters(shell: Shell, read
     assert "registry.example:5000/clara-argo/adapter" in top and "imaging" in top
 
 
+def test_warnings_of_the_adapters_file_are_said(shell: Shell, tmp_path: Path) -> None:
+    file = adapter(tmp_path, "    destinations: [PACS]\n", "    destinatoins: [PACS]\n")
+    done = shell("--no-argo", "--dry-run", "--adapter", str(file))
+    assert done.exit_code == 0 and "adapter.yaml:" in done.stderr and "destinatoins" in done.stderr
+
+
 def test_a_dry_run_lets_the_cluster_judge(shell: Shell, stub: Stub) -> None:
     assert shell("--no-argo", "--dry-run").exit_code == 0
     assert "create --dry-run=client" in shell.calls[-1]
