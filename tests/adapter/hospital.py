@@ -21,6 +21,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
+from clara_adapter import reactor
 from clara_adapter.deliveries import Backoff
 from clara_adapter.scu import Deadlines
 from clara_adapter.service import Adapter, Options
@@ -97,6 +98,8 @@ def send(
         opened[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     association = node.associate(HOST, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, tune)])
+    if association.is_established:
+        reactor.repair(association)  # else two of the library's threads read the answers, and one in thousands is lost
     answers: dict[str, int] = {}
     for image in images:
         if not association.is_established:
