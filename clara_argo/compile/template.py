@@ -28,9 +28,11 @@ MAIN = "main"
 PAYLOAD_KEY = "payloads/{{workflow.parameters.payload}}/input.tgz"
 ATTEMPT = "{{=string(asInt(retries) + 1)}}"
 OUT_OF_TIME = '!(lastRetry.message contains "longer than the specified deadline")'
-AGAIN = f'(lastRetry.status == "Error" || asInt(lastRetry.exitCode) in [75, 137, 143]) && {OUT_OF_TIME}'
+TEMPORARY = (75, 137, 143)  # exit codes after which there is another attempt
+AGAIN = f'(lastRetry.status == "Error" || asInt(lastRetry.exitCode) in {list(TEMPORARY)}) && {OUT_OF_TIME}'
 # In one pod the exit code is that of the last container; the stage's own is in the message, handed on by the others.
-TEMPORARY_CODE = "(exit code (75|137|143)[)]|non-zero code: (75|137|143)$)"
+CODES = "|".join(map(str, TEMPORARY))
+TEMPORARY_CODE = f"(exit code ({CODES})[)]|non-zero code: ({CODES})$)"
 PAUSE, LONGEST_PAUSE = 10, 300  # seconds between two attempts: at first, doubling, and at most
 AGAIN_FUSED = f'(lastRetry.status == "Error" || lastRetry.message matches "{TEMPORARY_CODE}") && {OUT_OF_TIME}'
 

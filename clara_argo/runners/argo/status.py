@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from clara_argo import compile as compiler
+from clara_argo.compile.template import TEMPORARY
 from clara_argo.model.job import Job, JobState, StageRun, StageState
 from clara_argo.runners.argo import attempts, names, words
 from clara_argo.runners.argo.attempts import Attempt, StageNodes
@@ -18,7 +19,6 @@ from clara_driver.driver import one_line
 
 Said = Callable[[Workflow, Attempt], str]
 STOPPED = "stopped; it resumes where it was"
-AGAIN = (75, 137, 143)  # exit codes after which there is another attempt, see compile/template.py
 
 
 def nothing(workflow: Workflow, attempt: Attempt) -> str:
@@ -160,7 +160,7 @@ def _fused_runs(workflow: Workflow, found: tuple[StageNodes, ...], said: Said) -
 
 def _between(run: StageRun, pod: Node) -> StageRun:
     """The next attempt starts after a pause, or is just being made. Argo pauses also when there will be none."""
-    final = pod.phase == "Failed" and ("deadline" in pod.message or run.exit_code not in (None, *AGAIN))
+    final = pod.phase == "Failed" and ("deadline" in pod.message or run.exit_code not in (None, *TEMPORARY))
     message = run.message if final else f"{run.message}; is tried again"
     return replace(run, state=StageState.RUNNING, finished=None, message=message)
 
