@@ -85,6 +85,7 @@ def test_a_closed_return_port_fails_the_demo(tmp_path: Path) -> None:
     assert not (tmp_path / "demo" / "summary.json").exists()
 
 
+@pytest.mark.long
 def test_without_the_real_ct_a_phantom_takes_its_place(tmp_path: Path) -> None:
     options = {"CLARA_CACHE": str(tmp_path / "cache"), "PIP_NO_INDEX": "1"}
     assert demo(tmp_path / "demo", "--pacs", "python", **options)["data"] == "phantom"

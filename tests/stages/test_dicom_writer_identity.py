@@ -40,6 +40,7 @@ def write(folder: Path, grid: Grid, *instances: Dataset) -> list[Path]:
     return sorted(done.output.rglob("*.dcm"))
 
 
+@pytest.mark.long
 def test_names_in_every_script(tmp_path: Path) -> None:
     """The names of pydicom's character set files, with the bytes and the character sets that they have there, and
     character sets that are absent, empty or begin with an empty value, as scanners in Asia write them."""

@@ -225,6 +225,7 @@ def test_other_files_of_a_project_are_checked_too(root: Path) -> None:
     assert codes(write(root / "x.yaml", "a: [")) == ["yaml"]
 
 
+@pytest.mark.long
 def test_ten_thousand_stages_in_a_file(tmp_path: Path) -> None:
     names = [f"s{n}" for n in range(10_000)]
     stages = "".join(f"  {name}: {{image: r}}\n" for name in names)
