@@ -28,7 +28,8 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123, what 
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 RESERVED = {"result", "payload", "lock", "stop"}  # beside the stages' folders in a job, or in an input
 
-_SPEC_FIELDS = tuple(field.name for field in fields(StageSpec) if field.name != "folder")
+_NOT_RUN = {"folder", "takes", "gives"}  # of a stage definition: what changes nothing that runs
+_SPEC_FIELDS = tuple(field.name for field in fields(StageSpec) if field.name not in _NOT_RUN)
 
 Edges = dict[str, tuple[str, ...]]  # a stage and the stages it needs
 
@@ -414,7 +415,7 @@ def _digest(workflow: Workflow, nodes: tuple[Node, ...], results: tuple[str, ...
 
 
 def _spec_value(spec: StageSpec) -> dict[str, object]:
-    """Everything in a stage definition but where its folder is, as JSON values."""
+    """Everything in a stage definition that changes what runs, as JSON values."""
     values = {name: getattr(spec, name) for name in _SPEC_FIELDS}
     return values | {
         "image": [spec.image.repository, spec.image.tag, spec.image.digest],

@@ -6,9 +6,11 @@ Names of a Graph are letters, digits, `-` and `_`, so they need no escapes; argu
 from __future__ import annotations
 
 import shlex
+import textwrap
 
 from clara_argo.graph import PAYLOAD, Graph, Node
 
+WIDTH = 100  # columns of a description
 MAX_DEPTH = 30  # a tree deeper than this does not fit a terminal
 
 
@@ -16,11 +18,21 @@ def as_text(graph: Graph, *, ascii_only: bool = False) -> str:
     """A tree from the payload down; a long or deep graph as a list."""
     title = f"{graph.workflow.name}  {graph.workflow.id}"
     lines = _list(graph) if _depth(graph) > MAX_DEPTH else _tree(graph)
-    text = "\n".join([title, *lines])
+    text = "\n".join([title, *described(graph.workflow.description), *lines])
     if ascii_only:
         for mark, plain in (("├─", "|-"), ("└─", "`-"), ("│", "|"), ("→", "->"), ("↓", "v")):
             text = text.replace(mark, plain)
+        text = text.encode("ascii", "backslashreplace").decode()
     return text
+
+
+def described(text: str) -> list[str]:
+    """The lines of a description, wrapped and indented; what could steer a terminal is shown as an escape."""
+    return [
+        line
+        for paragraph in text.splitlines()
+        for line in textwrap.wrap(_printable(paragraph), WIDTH, initial_indent="  ", subsequent_indent="  ") or [""]
+    ]
 
 
 def _depth(graph: Graph) -> int:
@@ -48,8 +60,11 @@ def _notes(graph: Graph, node: Node) -> str:
 
 def _word(text: str) -> str:
     """An argument as people would type it; what could steer a terminal is shown as an escape."""
-    word = "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
-    return shlex.quote(word)
+    return shlex.quote(_printable(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def _tree(graph: Graph) -> list[str]:
@@ -108,6 +123,7 @@ def as_json(graph: Graph) -> dict[str, object]:
     return {
         "id": str(graph.workflow.id),
         "name": str(graph.workflow.name),
+        "description": str(graph.workflow.description),
         "dialect": graph.workflow.dialect,
         "digest": graph.digest,
         "stages": [_stage_json(node) for node in graph.nodes],

@@ -14,8 +14,8 @@ from clara_argo.formats.fields import Fields, empty, kind, short, words
 from clara_argo.model.workflow import Step, Workflow
 from clara_argo.source import Findings, List, Map, Node, Text
 
-KEYS = frozenset({"id", "name", "stages", "waitLocks", "ioFolders", "args"})
-LONG_KEYS = frozenset({"id", "name", "stages", "result"})
+KEYS = frozenset({"id", "name", "description", "stages", "waitLocks", "ioFolders", "args"})
+LONG_KEYS = frozenset({"id", "name", "description", "stages", "result"})
 STAGE_KEYS = frozenset({"name", "input", "wait", "args"})
 
 Texts = tuple[Text, ...]
@@ -53,6 +53,7 @@ def workflow(node: Node, findings: Findings) -> Workflow:
         name=fields.required("name"),
         steps=steps,
         results=results,
+        description=fields.text("description").strip(),
         source=findings.source,
         extra=MappingProxyType(extra),
     )

@@ -16,12 +16,14 @@ from clara_driver import contract
 
 KEYS = frozenset({
     "stageName", "image", "command", "mount", "appDir", "inputLock", "inputs", "logName", "outputs", "lockDir",
-    "lockName", "timeout", "retries", "study", "publish", "resources", "env", "models",
+    "lockName", "timeout", "retries", "study", "publish", "resources", "env", "models", "takes",
+    "gives",
 })  # fmt: skip
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OURS = frozenset(value for name, value in vars(contract).items() if name.isupper() and str(value).startswith("CLARA_"))
 CPU = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?|[0-9]{1,9}m")  # cores, or thousandths of one
 MEMORY = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?([KMGTPE]i|[kMGTPE]|[eE][0-9]{1,2})?")  # bytes, Kubernetes suffixes
+KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")  # of data, as a stage names it: dicom, volume, labels, sinogram, …
 FILE_NAME = re.compile(r"[^/\0]{1,255}")
 FOLDER = re.compile(r"[^/\0]+(/[^/\0]+)*")
 MAX_SECONDS = 30 * 86400
@@ -63,6 +65,8 @@ def spec(node: Node, name: str, findings: Findings, folder: Path | None = None) 
         resources=_resources(fields),
         env=MappingProxyType(_env(fields)),
         models=fields.texts("models"),
+        takes=_kinds(fields, "takes"),
+        gives=_kinds(fields, "gives"),
         extra=MappingProxyType(fields.unknown(KEYS)),
         folder=folder,
     )
@@ -129,6 +133,16 @@ def _resources(fields: Fields) -> Resources:
     if memory and not (MEMORY.fullmatch(memory) and re.search("[1-9]", memory)):
         asked.wrong("memory", f"must be an amount of memory above 0, not {short(memory)}", "for example 4Gi or 512Mi")
     return Resources(cpu=cpu, memory=memory, gpu=asked.whole("gpu", 0, least=0, most=64))
+
+
+def _kinds(fields: Fields, key: str) -> tuple[str, ...]:
+    """One word or a list of words."""
+    node = fields.get(key)
+    words = (node,) if isinstance(node, Text) else fields.texts(key)
+    if not all(map(KIND.fullmatch, words)):
+        fields.wrong(key, "must be words of a-z, 0-9 and '-'", "for example dicom, volume or labels")
+        return ()
+    return words
 
 
 def _env(fields: Fields) -> dict[str, str]:

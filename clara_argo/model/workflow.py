@@ -67,6 +67,8 @@ class StageSpec:
     resources: Resources = Resources()
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     models: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()  # what it reads and writes, for people: dicom, volume, labels, sinogram, or another word
+    gives: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # unknown keys, kept as written
     folder: Path | None = None  # where its code is; None = only an image
 
@@ -98,6 +100,7 @@ class Workflow:
     steps: tuple[Step, ...]
     results: tuple[str, ...]
     stages: tuple[StageSpec, ...] = ()  # defined in the same file (early-access dialect)
+    description: str = ""  # for people, may have several lines
     dialect: str = "native"  # or "early-access"
     source: str = ""  # the file's name, for messages
     extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)

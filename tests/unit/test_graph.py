@@ -311,7 +311,7 @@ def test_the_digest_changes_with_whatever_changes_what_runs() -> None:
 def test_the_digest_does_not_change_with_places_and_spellings() -> None:
     from pathlib import Path
 
-    moved = specs("reader", "ai", "writer", folder=Path("/elsewhere"))
+    moved = specs("reader", "ai", "writer", folder=Path("/elsewhere"), takes=("dicom",), gives=("volume",))
     text = f"""\
 id: {ID}
 name: w
@@ -321,7 +321,8 @@ stages:
   - {{name: writer, input: ai/output, wait: ai.lock}}
 """
     (workflow,), _ = load.workflows(text)
-    assert Graph.of(workflow, moved).digest == graph(CHAIN).digest
+    described = dataclasses.replace(workflow, description="of what it does")
+    assert Graph.of(described, moved).digest == graph(CHAIN).digest
 
 
 @st.composite
@@ -424,6 +425,16 @@ def test_a_tree_for_people() -> None:
         "      └─ writer  → result",
     ]
     assert picture.as_text(graph(DIAMOND), ascii_only=True).isascii()
+
+
+def test_a_description_stands_below_the_title_wrapped_and_steers_no_terminal() -> None:
+    described = dataclasses.replace(CHAIN, description="A \x1b[2J word, " * 20 + "\n\nend ü")
+    lines = picture.as_text(graph(described)).splitlines()
+    stop = lines.index("payload")
+    assert lines[stop - 2 : stop] == ["", "  end ü"] and all(line.startswith("  A") or not line for line in lines[1:2])
+    assert stop > 5 and max(map(len, lines)) <= picture.WIDTH and "\x1b" not in "".join(lines)
+    assert picture.as_text(graph(described), ascii_only=True).isascii()
+    assert picture.as_json(graph(described))["description"] == described.description
 
 
 def test_mermaid_and_dot() -> None:

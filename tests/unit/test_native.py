@@ -71,6 +71,13 @@ def test_both_spellings_say_the_same() -> None:
     assert (long.id, long.name, long.steps, long.results) == (lists.id, lists.name, lists.steps, lists.results)
 
 
+@pytest.mark.parametrize("text", [LISTS, LONG])
+def test_a_description_may_have_several_lines(text: str) -> None:
+    workflow = only(text + "description: |\n  A CT in.\n\n  A SEG out.\n")
+    assert workflow.description == "A CT in.\n\nA SEG out."
+    assert refused(text + "description: [x]\n") == [f"{len(text.splitlines()) + 1}:14 value"]
+
+
 def test_json_is_read_as_well() -> None:
     import json
 
@@ -272,6 +279,8 @@ publish: on
 resources: {cpu: 500m, memory: 4Gi, gpu: 1}
 env: {OMP_NUM_THREADS: "2", EMPTY: ""}
 models: [ct-organs]
+takes: volume
+gives: [labels, measures]
 """
 
 
@@ -304,6 +313,8 @@ def test_a_stage_with_every_key() -> None:
         resources=Resources(cpu="500m", memory="4Gi", gpu=1),
         env={"OMP_NUM_THREADS": "2", "EMPTY": ""},
         models=("ct-organs",),
+        takes=("volume",),
+        gives=("labels", "measures"),
         folder=Path("/p/stages/user-ai"),
     )
     assert spec.lock == "ai.lock"
@@ -373,6 +384,10 @@ def test_images(written: str, expected: str) -> None:
         ("lockName: a/b", "value"),
         ("lockName: '..'", "value"),
         ("models: ct-organs", "value"),
+        ("takes: DICOM", "value"),
+        ("takes: {a: b}", "value"),
+        ("gives: [a b]", "value"),
+        ("gives: [[a]]", "kind"),
     ],
 )
 def test_what_is_wrong_in_a_stage(line: str, code: str) -> None:
