@@ -9,8 +9,8 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TextIO
 
 import click
 
@@ -51,11 +51,15 @@ COMMANDS = {
 class Main(click.Group):
     """The top group: lazy commands, one place that turns errors into exit codes."""
 
+    program: ClassVar[str] = "clara"
+    entries: ClassVar[Mapping[str, Entry]] = COMMANDS
+    aliases: ClassVar[Mapping[str, str]] = {}  # other words for a command
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = COMMANDS.get(cmd_name)
+        entry = self.entries.get(self.aliases.get(cmd_name, cmd_name))
         if entry is None:
             return None
         command = getattr(importlib.import_module(f"clara_argo.cli.{entry.module}"), entry.attribute)
@@ -65,16 +69,17 @@ class Main(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        words = [*self.entries, *self.aliases]
+        if args and not args[0].startswith("-") and args[0] not in words:
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
+            near = get_close_matches(args[0], words, n=1)
             ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in self.entries.items()])
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         extra["standalone_mode"] = False
@@ -82,7 +87,7 @@ class Main(click.Group):
         try:
             code = super().main(args, prog_name, **extra)
         except ClaraError as error:
-            talk(f"clara: {error}")
+            talk(f"{self.program}: {error}")
             code = error.exit_code
         except click.UsageError as error:
             error.show()
@@ -91,12 +96,12 @@ class Main(click.Group):
             error.show()
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            talk("clara: interrupted")
+            talk(f"{self.program}: interrupted")
             code = Interrupted.exit_code
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            talk(f"clara: {error.filename or 'output'}: {error.strerror}; make room and try again")
+            talk(f"{self.program}: {error.filename or 'output'}: {error.strerror}; make room and try again")
             code = TryAgain.exit_code
         _flush()
         sys.exit(code if isinstance(code, int) else 0)

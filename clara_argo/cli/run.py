@@ -71,7 +71,7 @@ def run(
         again = _again(file, source, output, target, workflow, found.job)
         if form == "text":
             talk(f"job {found.job}")
-        ended = _watch(found, again)
+        ended = watch(found, again)
         if ended.state is JobState.SUCCEEDED:
             delivery.deliver(found, output, before)
     delivery.report(ended, f"result in {output}", form, again)
@@ -167,7 +167,7 @@ def _last(runner: Runner, graph: Graph, work: Payload) -> str:
     )
 
 
-def _watch(found: Found, again: str) -> Job:
+def watch(found: Found, again: str) -> Job:
     """Show the job until it has ended. Ctrl-C ends it; a second one does not wait for that."""
     from clara_argo.errors import Interrupted
 
