@@ -21,7 +21,7 @@ import uuid
 from pathlib import Path
 
 from clara_argo import home
-from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.graph import PAYLOAD, Graph, Node, Read
 from clara_argo.model.job import JobState, Payload
 from clara_argo.model.workflow import StageSpec, Step, Workflow
 from clara_argo.runners.local import LocalRunner
@@ -44,7 +44,7 @@ def chain(root: Path) -> Graph:
         (folder / "main.py").write_text(MAIN)
         spec = StageSpec(name=name, command=("python3", "main.py"), folder=folder)
         step = Step(stage=name, reads=(f"{before or name}/{'output' if before else 'input'}",))
-        nodes.append(Node(step=step, spec=spec, inputs=(before,), waits_for=(before,) if before else ()))
+        nodes.append(Node(step=step, spec=spec, reads=(Read(before),), waits_for=(before,) if before else ()))
     workflow = Workflow(
         id=str(uuid.uuid4()), name="chain", steps=tuple(n.step for n in nodes), results=("three/output",)
     )

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from clara_argo.model.workflow import StageSpec
 from clara_driver import contract
+
+TRITON_HTTP = 8000  # Triton's own port for HTTP; 8001 is gRPC
 
 P = TypeVar("P", bound=PurePath)
 
@@ -25,7 +27,7 @@ class Folders(Generic[P]):
     """Where the folders of one attempt are. None = the stage does not ask for it."""
 
     input: P
-    inputs: Mapping[str, P]  # of each producer, when there are several
+    inputs: Mapping[str, P]  # each with its name, when there are several
     output: P
     locks: P
     logs: P
@@ -36,6 +38,7 @@ class Folders(Generic[P]):
     publish: P | None = None
     models: P | None = None
     application: P | None = None  # the stage's code
+    outputs: Mapping[str, P] = field(default_factory=dict)  # parts of the output that have names
 
 
 def variables(
@@ -78,16 +81,17 @@ def _contract(spec: StageSpec, folders: Folders[P]) -> dict[str, str]:
         contract.STAGE: spec.name,
         contract.TIMEOUT: str(spec.timeout),
     }
-    if folders.inputs:
+    if folders.inputs and not spec.input_paths:
         texts[contract.INPUTS] = " ".join(folders.inputs)
     return texts | {name: str(path) for name, path in values.items() if path is not None}
 
 
 def _twins(spec: StageSpec, folders: Folders[P], own: Mapping[str, str]) -> dict[str, str]:
     inputs = folders.inputs or {spec.mount_in: folders.input}
+    outputs = folders.outputs or {spec.mount_out: folders.output}
     texts = {
         "NVIDIA_CLARA_INPUTPATHS": ";".join(f"{name}:{path}" for name, path in inputs.items()),
-        "NVIDIA_CLARA_OUTPUTPATHS": f"{spec.mount_out}:{folders.output}",
+        "NVIDIA_CLARA_OUTPUTPATHS": ";".join(f"{name}:{path}" for name, path in outputs.items()),
         "NVIDIA_CLARA_INPUT": own[contract.INPUT],
         "NVIDIA_CLARA_OUTPUT": own[contract.OUTPUT],
         "NVIDIA_CLARA_LOGS": own[contract.LOGS],
@@ -101,11 +105,29 @@ def _twins(spec: StageSpec, folders: Folders[P], own: Mapping[str, str]) -> dict
         "HOLOSCAN_OUTPUT_PATH": own[contract.OUTPUT],
         "HOLOSCAN_WORKDIR": str(folders.work),
         "HOLOSCAN_LOGS": own[contract.LOGS],
+        "HOLOSCAN_LOGS_PATH": own[contract.LOGS],
     }
     if folders.publish is not None:
         texts["NVIDIA_CLARA_PUBLISHING"] = str(folders.publish)
     if folders.models is not None:
         texts |= {"MONAI_MODELPATH": str(folders.models), "HOLOSCAN_MODEL_PATH": str(folders.models)}
     if folders.application is not None:
-        texts["MONAI_APPLICATION"] = str(folders.application)
-    return texts
+        texts |= {"MONAI_APPLICATION": str(folders.application), "HOLOSCAN_APPLICATION": str(folders.application)}
+    return texts | _server(own.get(contract.TRITON_URL, ""))
+
+
+def _server(address: str) -> dict[str, str]:
+    """Clara's names for an inference server, from the gRPC `host:port` of the contract. Never with a scheme.
+
+    Programs split them at the colon and take two parts. HTTP is on the port that Triton has for it.
+    """
+    host = address.rpartition(":")[0]
+    if not host:
+        return {}
+    http = f"{host}:{TRITON_HTTP}"
+    return {
+        "NVIDIA_TRITON_GRPCURI": address,
+        "NVIDIA_TRITON_HTTPURI": http,
+        "NVIDIA_CLARA_TRTISURI": http,
+        "CLARA_TRITON_URI": http,
+    }

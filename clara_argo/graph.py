@@ -1,8 +1,8 @@
 """Workflow and stage definitions -> Graph. A Graph that exists is right: names resolve, data and order agree.
 
-Knows what folders and locks mean: `A/output` is the output of stage A, `A/input` is what A reads, and a stage's own
-`input` is the job's payload; a lock is the `lockName` of a stage in the workflow, else `<stage>.lock`. Knows no files
-and no YAML, only where a text says that it came from.
+Knows what folders and locks mean: `A/output` is the output of stage A, `A/output/masks` a folder in it, `A/input` is
+what A reads, and a stage's own `input` is the job's payload; a lock is the `lockName` of a stage in the workflow, else
+`<stage>.lock`. Knows no files and no YAML, only where a text says that it came from.
 """
 
 from __future__ import annotations
@@ -15,23 +15,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
+from typing import NamedTuple
 
 from clara_argo.errors import DefinitionError, Finding
 from clara_argo.model.workflow import StageSpec, Step, Workflow
 from clara_argo.source import Findings, short
+from clara_driver import contract
 
 PAYLOAD = ""  # as an input: the job's payload instead of a stage
 MAX_STEPS = 10_000
 MAX_INPUTS = 256  # folders one stage may read
-NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")  # of stages, workflows, and folders in an output
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123, what Kubernetes takes as a name
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 RESERVED = {"result", "payload", "lock", "stop"}  # beside the stages' folders in a job, or in an input
 
 _NOT_RUN = {"folder", "takes", "gives"}  # of a stage definition: what changes nothing that runs
 _SPEC_FIELDS = tuple(field.name for field in fields(StageSpec) if field.name not in _NOT_RUN)
+_LATER_FIELDS = ("input_paths", "output_paths")  # in the digest of those only who use them
 
 Edges = dict[str, tuple[str, ...]]  # a stage and the stages it needs
+
+
+class Read(NamedTuple):
+    """A folder that a stage reads: the output of a stage or a sub-folder of it, or the payload."""
+
+    stage: str  # or PAYLOAD
+    folder: str = ""  # sub-folder; "" = all of it
+    path: str = ""  # absolute, in the container; "" = where the stage's definition puts its input
+
+    @property
+    def name(self) -> str:
+        """Unique among what one stage reads; stages have no `.` in their names. PAYLOAD_FOLDER for the payload."""
+        whole = self.stage or contract.PAYLOAD_FOLDER
+        return f"{whole}.{self.folder}" if self.folder else whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +57,17 @@ class Node:
 
     step: Step
     spec: StageSpec
-    inputs: tuple[str, ...]  # stages whose output it reads, or PAYLOAD
+    reads: tuple[Read, ...]
     waits_for: tuple[str, ...]  # stages, direct
 
     @property
     def name(self) -> str:
         return self.step.stage
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The stages whose output it reads, or PAYLOAD; each once."""
+        return tuple(dict.fromkeys(read.stage for read in self.reads))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +110,8 @@ class _Resolver:
         self.specs = {name: spec for name in self.steps if (spec := self._spec(name))}
         self.locks = self._locks()
         self.waits: Edges = {name: self._waits(step) for name, step in self.steps.items()}
-        self.inputs: Edges = self._inputs()
+        self.reads = self._reads()
+        self.inputs: Edges = {name: tuple(dict.fromkeys(r.stage for r in reads)) for name, reads in self.reads.items()}
 
     def nodes(self) -> tuple[Node, ...]:
         """In running order: after what each one needs, else as in the file."""
@@ -104,7 +127,7 @@ class _Resolver:
             return ()
         self._unused()
         return tuple(
-            Node(step=self.steps[name], spec=self.specs[name], inputs=self.inputs[name], waits_for=self.waits[name])
+            Node(step=self.steps[name], spec=self.specs[name], reads=self.reads[name], waits_for=self.waits[name])
             for name in _order({name: (*self.waits[name], *edges[name]) for name in edges})
         )
 
@@ -112,7 +135,10 @@ class _Resolver:
         """The stages whose output is the result."""
         found: dict[str, None] = {}
         for folder in self.workflow.results:
-            stage, kind = self._folder(folder)
+            stage, kind, part = self._folder(folder)
+            if part:
+                message = f"the result {short(folder)} is a part of an output"
+                self.findings.error("result", message, folder, f"name {short(f'{stage}/output')}")
             names = (stage,) if kind == "output" else self.inputs.get(stage, ()) if stage else ()
             if PAYLOAD in names:
                 self.findings.error(
@@ -214,48 +240,63 @@ class _Resolver:
         few = ", ".join(map(short, islice(words, 8)))
         return f"{what} here: {few}{', …' if len(words) > 8 else ''}" if words else "add a stage"
 
-    def _folder(self, folder: str) -> tuple[str, str]:
-        """`A/output` -> (A, output); ("", "") and a finding when it is no folder of the workflow."""
-        stage, _, kind = folder.rstrip("/").removeprefix("./").rpartition("/")
-        if kind in ("input", "output") and stage in self.steps:
-            return stage, kind
+    def _folder(self, folder: str) -> tuple[str, str, str]:
+        """`A/output/x` -> (A, output, x); ("", "", "") and a finding when it is no folder of the workflow."""
+        stage, _, rest = folder.rstrip("/").removeprefix("./").partition("/")
+        kind, inside, part = rest.partition("/")
+        whole = kind in ("input", "output") and not inside
+        if stage in self.steps and (whole or (kind == "output" and NAME.fullmatch(part))):
+            return stage, kind, part
         hint = self.findings.did_you_mean(folder, self.folders, self._known("folders", self.folders))
         self.findings.error("unknown-folder", f"no folder {short(folder)} in this workflow", folder, hint)
-        return "", ""
+        return "", "", ""
 
-    def _inputs(self) -> Edges:
+    def _reads(self) -> dict[str, tuple[Read, ...]]:
         """What each stage reads. `A/input` of another stage stands for everything that A reads."""
-        reads = {name: [self._folder(folder) for folder in step.reads] for name, step in self.steps.items()}
+        words = {name: [self._folder(folder) for folder in step.reads] for name, step in self.steps.items()}
         borrowed = {
-            name: {stage for stage, kind in folders if kind == "input" and stage != name}
-            for name, folders in reads.items()
+            name: {stage for stage, kind, _ in folders if kind == "input" and stage != name}
+            for name, folders in words.items()
         }
-        inputs: Edges = dict.fromkeys(self.steps, ())
+        reads: dict[str, tuple[Read, ...]] = dict.fromkeys(self.steps, ())
         try:
             order = tuple(TopologicalSorter(borrowed).static_order())
         except CycleError as error:
             path = " -> ".join(error.args[1])
             first = self.steps[error.args[1][0]]
             self.findings.error("cycle", f"stages read each other's input: {path}", first.reads[0], "name an output")
-            return inputs
+            return reads
         for name in order:
-            inputs[name] = self._read(name, reads[name], inputs)
-        return inputs
+            reads[name] = self._placed(name, self._read(name, words[name], reads))
+        return reads
 
-    def _read(self, name: str, folders: list[tuple[str, str]], inputs: Edges) -> tuple[str, ...]:
-        found: dict[str, None] = {}
-        for stage, kind in folders:
+    def _read(
+        self, name: str, folders: list[tuple[str, str, str]], reads: Mapping[str, tuple[Read, ...]]
+    ) -> tuple[Read, ...]:
+        found: dict[Read, None] = {}
+        for stage, kind, part in folders:
             if kind == "output":
-                found[stage] = None
+                found[Read(stage, part)] = None
             elif stage == name:
-                found[PAYLOAD] = None
+                found[Read(PAYLOAD)] = None
             elif stage:
-                found.update(dict.fromkeys(inputs[stage]))
+                found.update(dict.fromkeys(read._replace(path="") for read in reads[stage]))
         if len(found) > MAX_INPUTS:
             step = self.steps[name]
             message = f"{short(name)} reads more than {MAX_INPUTS} folders"
             self.findings.error("too-many-inputs", message, step.reads[0], "join some of them in a stage before it")
-        return tuple(found)[:MAX_INPUTS] if folders else (PAYLOAD,)
+        return tuple(found)[:MAX_INPUTS] if folders else (Read(PAYLOAD),)
+
+    def _placed(self, name: str, reads: tuple[Read, ...]) -> tuple[Read, ...]:
+        """Each in the folder of its own that the stage's definition asks for, when it asks."""
+        paths = self.specs[name].input_paths if name in self.specs else ()
+        if not paths:
+            return reads
+        if len(reads) > len(paths):
+            step = self.steps[name]
+            message = f"stage {short(name)} reads {len(reads)} folders, but has {len(paths)} inputPaths"
+            self.findings.error("input-paths", message, step.stage, "give it one for each, in this order")
+        return tuple(read._replace(path=str(path)) for read, path in zip(reads, paths, strict=False))
 
     # data and order
 
@@ -301,7 +342,7 @@ class _Resolver:
 
     def _unused(self) -> None:
         used = {stage for names in (*self.inputs.values(), *self.waits.values()) for stage in names}
-        used |= {folder.rstrip("/").removeprefix("./").rpartition("/")[0] for folder in self.workflow.results}
+        used |= {folder.removeprefix("./").partition("/")[0] for folder in self.workflow.results}
         for name, spec in self.specs.items():
             if name not in used and not spec.publish:
                 message = f"nobody reads the output of stage {short(name)} or waits for it"
@@ -406,6 +447,7 @@ def _digest(workflow: Workflow, nodes: tuple[Node, ...], results: tuple[str, ...
                 "waits": node.waits_for,
                 "args": node.step.args,
                 "spec": _spec_value(node.spec),
+                **({"reads": node.reads} if any(read.folder for read in node.reads) else {}),
             }
             for node in nodes
         ],
@@ -417,6 +459,8 @@ def _digest(workflow: Workflow, nodes: tuple[Node, ...], results: tuple[str, ...
 def _spec_value(spec: StageSpec) -> dict[str, object]:
     """Everything in a stage definition that changes what runs, as JSON values."""
     values = {name: getattr(spec, name) for name in _SPEC_FIELDS}
+    values = {name: value for name, value in values.items() if value or name not in _LATER_FIELDS}
+    values |= {"output_paths": dict(spec.output_paths)} if spec.output_paths else {}
     return values | {
         "image": [spec.image.repository, spec.image.tag, spec.image.digest],
         "resources": [spec.resources.cpu, spec.resources.memory, spec.resources.gpu],

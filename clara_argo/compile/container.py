@@ -13,7 +13,7 @@ from typing import Any
 
 from clara_argo.compile.cluster import Cluster
 from clara_argo.environment import Folders, variables
-from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.graph import Graph, Node, Read
 from clara_argo.model.workflow import StageSpec
 from clara_argo.source import Findings, short
 from clara_driver import contract
@@ -42,11 +42,12 @@ def folders(node: Node) -> Folders[PurePosixPath]:
     """Where a stage finds its folders in its container."""
     spec = node.spec
     app = PurePosixPath(spec.app_dir)
-    one = app / spec.inputs
+    several = len(node.reads) > 1
+    output = PurePosixPath(spec.output_paths.get("") or app / spec.outputs)
     return Folders(
-        input=one,
-        inputs={name: one / name for name in map(input_name, node.inputs)} if len(node.inputs) > 1 else {},
-        output=app / spec.outputs,
+        input=input_path(node, node.reads[0]) if spec.input_paths else app / spec.inputs,
+        inputs={read.name: input_path(node, read) for read in node.reads} if several else {},
+        output=output,
         locks=PurePosixPath(spec.lock_dir),
         logs=app / "logs",
         work=app,
@@ -56,12 +57,16 @@ def folders(node: Node) -> Folders[PurePosixPath]:
         publish=app / "publish" if spec.publish else None,
         models=app / "models" if spec.models else None,
         application=app,
+        outputs={name: PurePosixPath(path) for name, path in spec.output_paths.items() if name},
     )
 
 
-def input_name(stage: str) -> str:
-    """The sub-folder of an input when there are several."""
-    return contract.PAYLOAD_FOLDER if stage == PAYLOAD else stage
+def input_path(node: Node, read: Read) -> PurePosixPath:
+    """Where a stage finds one of the folders that it reads."""
+    if read.path:
+        return PurePosixPath(read.path)
+    one = PurePosixPath(node.spec.app_dir) / node.spec.inputs
+    return one / read.name if len(node.reads) > 1 else one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +92,10 @@ class Containers:
                 message = f"{what} of stage {node.name!r} holds '{{{{', which Argo would replace"
                 findings.error("argo-tag", message, text, "put it into a file of the image, or write it otherwise")
         where = folders(node)
-        taken = [where.input, where.output, where.logs, where.temporary, where.study, where.publish]
-        places = [str(place) for place in (*taken, where.locks) if place is not None]
+        inputs = [read.path for read in node.reads if read.path] or [str(where.input)]
+        taken = [where.output, where.logs, where.temporary, where.study, where.publish, where.locks]
+        parts = [path for name, path in where.outputs.items() if path != where.output / name]
+        places = [*inputs, *(str(place) for place in (*taken, *parts) if place is not None)]
         for place in places:
             inside = [other for other in places if other != place and other.startswith(f"{place}/")]
             if inside or places.count(place) > 1 or place == "/":
@@ -157,6 +164,8 @@ def _texts(node: Node) -> Iterator[tuple[str, str]]:
     yield from (("appDir", spec.app_dir), ("inputs", spec.inputs), ("outputs", spec.outputs))
     yield from (("inputLock", spec.input_lock), ("lockDir", spec.lock_dir), ("lockName", spec.lock_name))
     yield from (("mount", spec.mount_in), ("mount", spec.mount_out))
+    yield from (("inputPaths", path) for path in spec.input_paths)
+    yield from (("outputPaths", path) for path in spec.output_paths.values())
 
 
 def literal(text: str) -> str:
@@ -174,6 +183,9 @@ def own_mounts(node: Node, below: str = "", locks: str = "locks", logs: str = "l
     """Mounts of what a stage writes. `below`: prefix of its folders in the volume."""
     where = folders(node)
     yield mount(where.output, f"{below}output")
+    for name, path in where.outputs.items():
+        if path != where.output / name:
+            yield mount(path, f"{below}output/{name}")
     yield mount(where.locks, locks)
     yield mount(where.logs, logs)
     if where.publish is not None:

@@ -17,11 +17,11 @@ from clara_argo.compile.container import (
     Containers,
     Object,
     folders,
-    input_name,
+    input_path,
     mount,
     own_mounts,
 )  # fmt: skip
-from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.graph import PAYLOAD, Graph, Node, Read
 from clara_driver import contract
 
 MAIN = "main"
@@ -79,9 +79,9 @@ class Templates:
         }
 
     def _task(self, node: Node) -> Object:
-        given = [{"name": self._input(node, stage), "from": self._from(stage)} for stage in node.inputs]
+        given = [{"name": self._input(node, read), "from": self._from(read)} for read in node.reads]
         if node.spec.study:
-            given.append({"name": "study", "from": self._from(PAYLOAD)})
+            given.append({"name": "study", "from": self._from(Read(PAYLOAD))})
         task: Object = {"name": self.names[node.name], "template": self.names[node.name]}
         if needed := self._needed(node):
             task["depends"] = " && ".join(f"{self.names[stage]}.Succeeded" for stage in needed)
@@ -91,23 +91,26 @@ class Templates:
         needed = {*node.waits_for, *node.inputs} - {PAYLOAD}
         return [other.name for other in self.graph.nodes if other.name in needed]
 
-    def _input(self, node: Node, stage: str) -> str:
-        """The artifact's name; with one input simply `input`."""
-        if len(node.inputs) < 2:
+    def _input(self, node: Node, read: Read) -> str:
+        """The artifact's name; with one input simply `input`. Names of stages have no `_` here, folders may."""
+        if len(node.reads) < 2:
             return "input"
-        return f"input-{contract.PAYLOAD_FOLDER if stage == PAYLOAD else self.names[stage]}"
+        name = contract.PAYLOAD_FOLDER if read.stage == PAYLOAD else self.names[read.stage]
+        return f"input-{name}_{read.folder}" if read.folder else f"input-{name}"
 
-    def _from(self, stage: str) -> str:
-        if stage == PAYLOAD:
+    def _from(self, read: Read) -> str:
+        if read.stage == PAYLOAD:
             return "{{inputs.artifacts.study}}"
-        return f"{{{{tasks.{self.names[stage]}.outputs.artifacts.output}}}}"
+        name = f"output_{read.folder}" if read.folder else "output"
+        return f"{{{{tasks.{self.names[read.stage]}.outputs.artifacts.{name}}}}}"
+
+    def _parts(self, node: Node) -> list[str]:
+        """The folders in its output that somebody reads alone: an object each, because an input is a whole object."""
+        return sorted({read.folder for n in self.graph.nodes for read in n.reads if read.stage == node.name} - {""})
 
     def _leaf(self, node: Node) -> Object:
         spec, where = node.spec, folders(node)
-        inputs = [
-            {"name": self._input(node, stage), "path": str(where.inputs.get(input_name(stage), where.input))}
-            for stage in node.inputs
-        ]
+        inputs = [{"name": self._input(node, read), "path": str(input_path(node, read))} for read in node.reads]
         if where.study is not None:
             inputs.append({"name": "study", "path": str(where.study)})
         attempt = ATTEMPT if spec.retries else "1"
@@ -135,7 +138,13 @@ class Templates:
         if node.name in self.graph.results:
             output["s3"] = {"key": self._result_key(node.name)}
             output |= KEEP
-        made = [output, _packed("logs", str(where.logs), f"{below}/logs.tgz", 1)]
+        parts = [
+            _packed(
+                f"output_{part}", str(where.outputs.get(part, where.output / part)), f"{below}/output_{part}.tgz", level
+            )
+            for part in self._parts(node)
+        ]
+        made = [output, *parts, _packed("logs", str(where.logs), f"{below}/logs.tgz", 1)]
         if where.publish is not None:
             made.append(_packed("publish", str(where.publish), f"{below}/publish.tgz", 1))
         return made
@@ -213,16 +222,15 @@ class Templates:
 
     def _fused_mounts(self, node: Node) -> list[Object]:
         where, name = folders(node), self.names[node.name]
-        made = [
-            mount(where.inputs.get(input_name(stage), where.input), self._fused_folder(stage), read_only=True)
-            for stage in node.inputs
-        ]
+        made = [mount(input_path(node, read), self._fused_folder(read), read_only=True) for read in node.reads]
         if where.study is not None:
             made.append(mount(where.study, "input", read_only=True))
         return [*made, *own_mounts(node, f"{name}/", "locks", f"logs/{name}")]
 
-    def _fused_folder(self, stage: str) -> str:
-        return "input" if stage == PAYLOAD else f"{self.names[stage]}/output"
+    def _fused_folder(self, read: Read) -> str:
+        if read.stage == PAYLOAD:
+            return "input"
+        return f"{self.names[read.stage]}/output" + (f"/{read.folder}" if read.folder else "")
 
 
 # The result is delivered and removed by whoever asked for it, not with the Workflow.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clara_argo.compile import names
 from clara_argo.compile.cluster import Cluster
-from clara_argo.compile.container import FUSED, VOLUME, Containers, Object, folders
+from clara_argo.compile.container import FUSED, VOLUME, Containers, Object, folders, input_path
 from clara_argo.compile.template import MAIN, Templates, pauses
 from clara_argo.errors import Finding
 from clara_argo.graph import PAYLOAD, Graph
@@ -91,7 +91,8 @@ def _check_fused(graph: Graph, findings: Findings) -> None:
     """In one pod the volume lies at FUSED, and there is one folder of locks for all."""
     for node in graph.nodes:
         where = folders(node)
-        if any(FUSED in place.parents for place in (where.input, where.output, where.locks, where.logs)):
+        inputs = [input_path(node, read) for read in node.reads]
+        if any(FUSED in (place, *place.parents) for place in (*inputs, where.output, where.locks, where.logs)):
             message = f"the folders of stage {node.name!r} lie below {FUSED}, where the fused pod has its volume"
             hint = "give it another appDir, or compile without --fused"
             findings.error("fused-folders", message, node.step.stage, hint)

@@ -17,14 +17,16 @@ from clara_driver import contract
 KEYS = frozenset({
     "stageName", "image", "command", "mount", "appDir", "inputLock", "inputs", "logName", "outputs", "lockDir",
     "lockName", "timeout", "retries", "study", "publish", "resources", "env", "models", "takes",
-    "gives",
+    "gives", "inputPaths", "outputPaths",
 })  # fmt: skip
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OURS = frozenset(value for name, value in vars(contract).items() if name.isupper() and str(value).startswith("CLARA_"))
+SECRETS = {"NGC_API_KEY": "remove it: images are pulled with a pull secret of the cluster, and a stage needs no key"}
 CPU = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?|[0-9]{1,9}m")  # cores, or thousandths of one
 MEMORY = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?([KMGTPE]i|[kMGTPE]|[eE][0-9]{1,2})?")  # bytes, Kubernetes suffixes
 KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")  # of data, as a stage names it: dicom, volume, labels, sinogram, …
 FILE_NAME = re.compile(r"[^/\0]{1,255}")
+FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 FOLDER = re.compile(r"[^/\0]+(/[^/\0]+)*")
 MAX_SECONDS = 30 * 86400
 
@@ -52,6 +54,8 @@ def spec(node: Node, name: str, findings: Findings, folder: Path | None = None) 
         app_dir=_absolute(fields, "appDir", "/app"),
         inputs=_below(fields, "inputs", "input"),
         outputs=_below(fields, "outputs", "output"),
+        input_paths=_paths(fields),
+        output_paths=MappingProxyType(_named_paths(fields)),
         input_lock=_absolute(fields, "inputLock", "/app/locks/input.lock"),
         lock_dir=_absolute(fields, "lockDir", "/app/locks"),
         lock_name=_file_name(fields, "lockName"),
@@ -98,6 +102,35 @@ def _command(fields: Fields) -> tuple[str, ...]:
         fields.wrong("command", "must be a list that begins with a program", "write command: [python3, main.py]")
         return ()
     return fields.texts("command")
+
+
+def _paths(fields: Fields) -> tuple[str, ...]:
+    """Where it looks for each folder that it reads, in their order; for programs with paths of their own."""
+    paths = fields.texts("inputPaths")
+    for path in paths:
+        if not _is_absolute(path):
+            fields.wrong("inputPaths", f"must hold absolute paths, not {short(path)}", "for example [/input, /dcm]")
+    return tuple(path for path in paths if _is_absolute(path))
+
+
+def _named_paths(fields: Fields) -> dict[str, str]:
+    """Where it writes: the folders in its output that have names, and "" for the output itself."""
+    inner = fields.fields("outputPaths")
+    found: dict[str, str] = {}
+    for name in inner.node:
+        path = inner.node[name]
+        if name and not FOLDER_NAME.fullmatch(name):
+            message = f"{short(name)} cannot be the name of a folder in an output"
+            fields.findings.error("value", message, name, "letters, digits, '-' and '_'")
+        elif not isinstance(path, Text) or not _is_absolute(path):
+            inner.wrong(name, "must be an absolute path", "for example {seg: /output/seg}")
+        else:
+            found[str(name)] = path
+    return found
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") and len(path) > 1 and ".." not in path.split("/") and "\0" not in path
 
 
 def _absolute(fields: Fields, key: str, default: str) -> str:
@@ -154,6 +187,9 @@ def _env(fields: Fields) -> dict[str, str]:
         elif name in OURS:
             message = f"{env.what} sets {name}, which is part of the contract with the stage"
             env.findings.error("env", message, name, "remove it: clara sets it")
+        elif name in SECRETS:
+            message = f"{env.what} holds {name}, a secret; a stage's definition is copied into objects of the cluster"
+            env.findings.error("secret", message, name, SECRETS[name])
         elif not isinstance(env.node[name], Text):
             env.wrong(name, "must be a text", "quote it")
     return {str(name): as_text(env.node[name]) for name in env.node}

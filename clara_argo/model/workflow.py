@@ -54,6 +54,8 @@ class StageSpec:
     app_dir: str = "/app"
     inputs: str = "input"  # folder below app_dir
     outputs: str = "output"
+    input_paths: tuple[str, ...] = ()  # absolute, of each folder it reads, in their order; empty = below app_dir
+    output_paths: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # folder in the output -> absolute; "" = all
     input_lock: str = "/app/locks/input.lock"
     lock_dir: str = "/app/locks"
     lock_name: str = ""  # empty = "<name>.lock"
@@ -81,8 +83,8 @@ class StageSpec:
 class Step:
     """One use of a stage in a workflow.
 
-    `reads` are folders as written (`dicom-reader/output`), `waits_for` are lock names as written
-    (`dicom-reader.lock`); what they mean is decided by `clara_argo.graph`.
+    `reads` are folders as written (`dicom-reader/output`, or a part of one: `seg/output/masks`), `waits_for` are lock
+    names as written (`dicom-reader.lock`); what they mean is decided by `clara_argo.graph`.
     """
 
     stage: str

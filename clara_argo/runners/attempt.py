@@ -13,7 +13,7 @@ from signal import Signals
 
 from clara_argo import environment
 from clara_argo.artifacts import tree
-from clara_argo.graph import PAYLOAD, Node
+from clara_argo.graph import Node
 from clara_argo.model.workflow import StageSpec
 from clara_argo.runners import command, points, process
 from clara_argo.runners.jobfolder import StageFolder
@@ -30,7 +30,7 @@ Inputs = Mapping[str, tuple[int, int]]  # file -> size, time of the last change 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """`sources` are the folders of the node's inputs; `facts` the contract's variables that are no folders."""
+    """`sources`: the folders that the node reads, by name; `facts`: the contract's variables that are no folders."""
 
     node: Node
     folder: StageFolder
@@ -55,9 +55,11 @@ class Attempt:
         for left in (self.folder.attempt, self.folder.locks):
             tree.remove(left)
         work = self.folder.attempt
+        joined = self._joined(work / "input")
+        several = next(iter(joined.values()), work) if self.spec.input_paths else work / "input"
         folders = environment.Folders(
-            input=work / "input" if len(self.sources) > 1 else next(iter(self.sources.values())),
-            inputs=self._joined(work / "input"),
+            input=several if joined else next(iter(self.sources.values())),
+            inputs=joined,
             output=work / "output",
             locks=self.folder.locks,
             logs=self.logs,
@@ -68,23 +70,23 @@ class Attempt:
             publish=work / "publish" if self.spec.publish else None,
             models=models(self.spec),
             application=self.spec.folder,
+            outputs={name: work / "output" / name for name in self.spec.output_paths if name},
         )
-        made = [folders.output, folders.locks, folders.logs, folders.work, folders.temporary]
+        made = [folders.output, *folders.outputs.values(), folders.locks, folders.logs, folders.work, folders.temporary]
         for folder in [*made, *([folders.publish] if folders.publish else [])]:
             folder.mkdir(parents=True, exist_ok=True)
         (folders.locks / contract.INPUT_LOCK).touch()
         return folders
 
     def _joined(self, folder: Path) -> dict[str, Path]:
-        """Several inputs: a sub-folder each, named after the producing stage; hard links, so it looks like a mount."""
+        """Several inputs: a sub-folder each, with its name; hard links, so it looks like a mount."""
         if len(self.sources) < 2:
             return {}
         folder.mkdir(parents=True)
-        names = {name: contract.PAYLOAD_FOLDER if name == PAYLOAD else name for name in self.sources}
         for name, source in self.sources.items():
-            (folder / names[name]).mkdir()
-            tree.copy(source, folder / names[name], link=True, follow=name == PAYLOAD)
-        return {name: folder / name for name in names.values()}
+            (folder / name).mkdir()
+            tree.copy(source, folder / name, link=True, follow=source == self.payload)
+        return {name: folder / name for name in self.sources}
 
     def run(self, stop: Callable[[], bool], on_progress: Callable[[str], None]) -> process.Ending:
         """Raises NotInstalled when the command cannot be one of this machine, OSError when nothing starts at all."""
@@ -116,8 +118,8 @@ class Attempt:
 
     def inputs(self) -> Mapping[Path, Inputs]:
         """What lies in the folders that the stage reads, so that `unchanged` can tell. Raises OSError, Unusable."""
-        wanted = {PAYLOAD: self.payload, **self.sources} if self.spec.study else self.sources
-        return {folder: _look(folder, follow=name == PAYLOAD) for name, folder in wanted.items()}
+        wanted = [*([self.payload] if self.spec.study else []), *self.sources.values()]
+        return {folder: _look(folder, follow=folder == self.payload) for folder in wanted}
 
     def unchanged(self, before: Mapping[Path, Inputs]) -> None:
         """Raises Unusable when an input is not what it was: other stages, a later run and its owner need it so.

@@ -37,7 +37,7 @@ def key(node: Node, inputs: Mapping[str, str]) -> str:
     spec = {name: value for name, value in spec_to_json(node.spec).items() if name not in NO_PART}
     parts = {
         "inputs": dict(inputs),
-        "order": list(node.inputs),
+        "order": [f"{read.stage}/{read.folder}" if read.folder else read.stage for read in node.reads],
         "arguments": list(node.step.args),
         "spec": spec,
         "code": _code(node.spec.folder),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from clara_argo.graph import Graph, Node
+from clara_argo.graph import Graph, Node, Read
 from clara_argo.model.job import Payload
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
 
@@ -33,7 +33,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
             {
                 "step": _plain(node.step),
                 "spec": spec_to_json(node.spec),
-                "inputs": list(node.inputs),
+                "reads": [list(read) for read in node.reads],
                 "waits_for": list(node.waits_for),
             }
             for node in graph.nodes
@@ -73,7 +73,7 @@ def _node(data: dict[str, Any]) -> Node:
     return Node(
         step=Step(**_tuples(data["step"])),
         spec=StageSpec(**_tuples(spec) | made),
-        inputs=tuple(data["inputs"]),
+        reads=tuple(Read(*read) for read in data["reads"]) if "reads" in data else tuple(map(Read, data["inputs"])),
         waits_for=tuple(data["waits_for"]),
     )
 

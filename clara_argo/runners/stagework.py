@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clara_argo.artifacts import tree
-from clara_argo.graph import PAYLOAD, Node
+from clara_argo.graph import PAYLOAD, Node, Read
 from clara_argo.model.job import StageRun, StageState
 from clara_argo.runners import keys, points, process
 from clara_argo.runners.attempt import Attempt
@@ -163,12 +163,11 @@ class StageWork:
 
     def _attempt(self) -> Attempt:
         payload, job = self.plan.payload.folder, self.record.job
-        sources = {name: payload if name == PAYLOAD else self.folder.stage(name).output for name in self.node.inputs}
         return Attempt(
             node=self.node,
             folder=self.place,
             number=max([job.stage(self.name).attempt, *self.place.attempts()]) + 1,
-            sources=sources,
+            sources={read.name: self._source(read) for read in self.node.reads},
             payload=payload,
             library=self.settings.library,
             facts={
@@ -180,6 +179,15 @@ class StageWork:
             grace=self.settings.grace,
             held=self.held,
         )
+
+    def _source(self, read: Read) -> Path:
+        """Raises Unusable when the folder that it reads is not there."""
+        if read.stage == PAYLOAD:
+            return self.plan.payload.folder
+        folder = self.folder.stage(read.stage).output / read.folder
+        if not folder.is_dir():
+            raise tree.Unusable(f"the output of stage '{read.stage}' has no folder '{read.folder}', which it reads")
+        return folder
 
     def _failed(self, message: str, exit_code: int | None) -> None:
         self.record.stage(self.name, state=StageState.FAILED, finished=now(), exit_code=exit_code, message=message)

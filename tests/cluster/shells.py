@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.graph import PAYLOAD, Graph, Node, Read
 from clara_argo.model.job import Payload
 from clara_argo.model.workflow import Image, StageSpec, Step, Workflow
 
@@ -55,7 +55,7 @@ class Shells:
 def _node(spec: StageSpec, inputs: tuple[str, ...]) -> Node:
     waits = tuple(name for name in inputs if name != PAYLOAD)
     step = Step(stage=spec.name, reads=tuple(f"{name}/output" for name in inputs), waits_for=waits)
-    return Node(step=step, spec=spec, inputs=inputs, waits_for=waits)
+    return Node(step=step, spec=spec, reads=tuple(map(Read, inputs)), waits_for=waits)
 
 
 def payload(folder: Path, **files: str) -> Payload:

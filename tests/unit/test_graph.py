@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clara_argo import picture
 from clara_argo.errors import DefinitionError, Level
 from clara_argo.formats import load
-from clara_argo.graph import MAX_INPUTS, MAX_STEPS, PAYLOAD, Graph
+from clara_argo.graph import MAX_INPUTS, MAX_STEPS, PAYLOAD, Graph, Read
 from clara_argo.model.workflow import Image, StageSpec, Step, Workflow
 
 ID = "7b413e24-d018-4689-8c41-73272f6649d4"
@@ -95,6 +95,47 @@ def test_an_input_folder_stands_for_what_that_stage_reads() -> None:
     )
     assert found.node("b").inputs == ("reader", "a", PAYLOAD)
     assert found.node("c").inputs == ("reader", "a", PAYLOAD)
+
+
+def test_a_part_of_an_output_is_a_folder_in_it() -> None:
+    found = graph(
+        flow(
+            READER,
+            step("a", "reader/output/scout reader/output/ct/ reader/output", "reader.lock"),
+            step("b", "a/input a/output", "a.lock"),
+        )
+    )
+    reads = (Read("reader", "scout"), Read("reader", "ct"), Read("reader"))
+    assert found.node("a").reads == reads and found.node("a").inputs == ("reader",)
+    assert [read.name for read in reads] == ["reader.scout", "reader.ct", "reader"]
+    assert found.node("b").reads == (*reads, Read("a"))
+    whole = graph(flow(READER, step("a", "reader/output", "reader.lock")))
+    part = graph(flow(READER, step("a", "reader/output/ct", "reader.lock")))
+    assert whole.digest != part.digest
+
+
+@pytest.mark.parametrize("folder", ["a/output/..", "a/output/x/y", "a/output//x", "a/output/a b", "a/input/x", "a/x"])
+def test_no_part_of_an_output(folder: str) -> None:
+    workflow = flow(step("a", "a/input"), Step(stage="b", reads=(folder,), waits_for=("a.lock",)))
+    assert [code for code, _ in refused(workflow)] == ["unknown-folder"]
+
+
+def test_a_part_of_an_output_is_no_result() -> None:
+    assert refused(flow(step("a", "a/input"), results="a/output/x")) == [
+        ("result", "the result 'a/output/x' is a part of an output; name 'a/output'")
+    ]
+
+
+def test_paths_of_its_own_go_to_the_folders_in_their_order() -> None:
+    workflow = flow(READER, step("w", "reader/output reader/input", "reader.lock"))
+    stages = specs("reader", "w") | {"w": StageSpec(name="w", input_paths=("/input", "/dcm", "/more"))}
+    found = Graph.of(workflow, stages)
+    assert found.node("w").reads == (Read("reader", path="/input"), Read(PAYLOAD, path="/dcm"))
+    assert found.digest != graph(workflow).digest
+    few = specs("reader") | {"w": StageSpec(name="w", input_paths=("/input",))}
+    assert refused(workflow, few) == [
+        ("input-paths", "stage 'w' reads 2 folders, but has 1 inputPaths; give it one for each, in this order")
+    ]
 
 
 def test_several_stages_may_read_the_payload() -> None:

@@ -461,8 +461,60 @@ ODD = graph(
 )
 
 
+PATHS = graph(
+    step("reader", "reader/input"),
+    step("seg", "reader/output/scout reader/output/ct", "reader.lock"),
+    step("writer", "seg/output/Mask_1 writer/input", "seg.lock"),
+    reader=replace(PLAIN, output_paths={"ct": "/series"}),
+    seg=replace(PLAIN, input_paths=("/scout", "/ct"), output_paths={"": "/output", "Mask_1": "/output/Mask_1"}),
+    writer=replace(PLAIN, input_paths=("/input", "/dcm"), output_paths={"": "/output"}),
+)
+
+
+def test_folders_in_an_output_are_objects_of_their_own_and_paths_are_where_they_are_asked_for() -> None:
+    made = templates(PATHS)
+    tasks = {task["name"]: task for task in made["main"]["dag"]["tasks"]}
+    assert tasks["seg"]["arguments"]["artifacts"] == [
+        {"name": "input-reader_scout", "from": "{{tasks.reader.outputs.artifacts.output_scout}}"},
+        {"name": "input-reader_ct", "from": "{{tasks.reader.outputs.artifacts.output_ct}}"},
+    ]
+    paths = {one["name"]: one["path"] for one in made["seg"]["inputs"]["artifacts"]}
+    assert (paths["input-reader_scout"], paths["input-reader_ct"]) == ("/scout", "/ct")
+    written = {one["name"]: (one["path"], one["s3"]["key"]) for one in made["reader"]["outputs"]["artifacts"]}
+    below = "jobs/{{workflow.parameters.job}}/reader"
+    assert written["output_ct"] == ("/series", f"{below}/output_ct.tgz")
+    assert written["output_scout"] == ("/app/output/scout", f"{below}/output_scout.tgz")
+    mounts = {one["mountPath"]: one["subPath"] for one in made["reader"]["container"]["volumeMounts"]}
+    assert (mounts["/app/output"], mounts["/series"]) == ("output", "output/ct")
+    assert "/output/Mask_1" not in {one["mountPath"] for one in made["seg"]["container"]["volumeMounts"]}
+    told = {one["name"]: one["value"] for one in made["seg"]["container"]["env"]}
+    assert told["NVIDIA_CLARA_INPUTPATHS"] == "reader.scout:/scout;reader.ct:/ct"
+    assert told["NVIDIA_CLARA_OUTPUTPATHS"] == "Mask_1:/output/Mask_1"
+    assert (told["CLARA_INPUT"], told["CLARA_OUTPUT"]) == ("/scout", "/output") and "CLARA_INPUTS" not in told
+
+
+def test_folders_in_an_output_are_mounted_in_one_pod() -> None:
+    (main,) = templates(PATHS, fused=True).values()
+    found = {
+        one["name"]: {m["mountPath"]: m["subPath"] for m in one["volumeMounts"]}
+        for one in main["containerSet"]["containers"]
+    }
+    assert found["seg"]["/ct"] == "reader/output/ct" and found["reader"]["/series"] == "reader/output/ct"
+    assert found["main"]["/input"] == "seg/output/Mask_1" and found["main"]["/dcm"] == "input"
+
+
+def test_two_folders_cannot_have_one_place() -> None:
+    shape = graph(
+        step("a", "a/input"),
+        step("b", "a/output b/input", "a.lock"),
+        b=replace(PLAIN, input_paths=("/input", "/input")),
+    )
+    with pytest.raises(DefinitionError, match="the folder /input of stage 'b' holds another folder"):
+        compile_graph(shape)
+
+
 @pytest.mark.parametrize("fused", [False, True], ids=["dag", "fused"])
-@pytest.mark.parametrize("shape", [CHAIN, JOIN, ODD], ids=["chain", "join", "odd"])
+@pytest.mark.parametrize("shape", [CHAIN, JOIN, ODD, PATHS], ids=["chain", "join", "odd", "paths"])
 def test_our_own_checker_finds_nothing_wrong(shape: Graph, fused: bool) -> None:
     made = compile_graph(shape, fused=fused)
     for one in (made.template, made.workflow):
@@ -473,7 +525,7 @@ def test_our_own_checker_finds_nothing_wrong(shape: Graph, fused: bool) -> None:
 
 @pytest.mark.skipif(not shutil.which("argo"), reason="no argo command: its linter is not asked")
 @pytest.mark.parametrize("fused", [False, True], ids=["dag", "fused"])
-@pytest.mark.parametrize("shape", [CHAIN, JOIN, ODD], ids=["chain", "join", "odd"])
+@pytest.mark.parametrize("shape", [CHAIN, JOIN, ODD, PATHS], ids=["chain", "join", "odd", "paths"])
 def test_argo_finds_nothing_wrong(tmp_path: Path, shape: Graph, fused: bool) -> None:
     file = tmp_path / "template.yaml"
     file.write_text(compiler.as_yaml(compile_graph(shape, fused=fused).template))

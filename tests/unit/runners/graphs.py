@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.graph import PAYLOAD, Graph, Node, Read
 from clara_argo.model.job import Payload
 from clara_argo.model.workflow import StageSpec, Step, Workflow
 
@@ -37,7 +37,7 @@ def node(spec: StageSpec, *inputs: str, waits: Sequence[str] | None = None, args
     inputs = inputs or (PAYLOAD,)
     waits = [name for name in inputs if name != PAYLOAD] if waits is None else waits
     step = Step(stage=spec.name, reads=tuple(f"{name}/output" for name in inputs), args=tuple(args))
-    return Node(step=step, spec=spec, inputs=inputs, waits_for=tuple(waits))
+    return Node(step=step, spec=spec, reads=tuple(map(Read, inputs)), waits_for=tuple(waits))
 
 
 def graph(*nodes: Node, results: Sequence[str] = ()) -> Graph:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from unit.runners import graphs
 from unit.runners.contract import JOB, LATER, RunnerContract, end
 
 from clara_argo.errors import JobFailed, NotFound, NotInstalled, UsageError
-from clara_argo.graph import PAYLOAD, Graph
+from clara_argo.graph import PAYLOAD, Graph, Read
 from clara_argo.model.job import Job, JobState, Payload
 from clara_argo.runners.local import LocalRunner
 
@@ -189,6 +190,29 @@ def test_several_results_are_sub_folders(world: LocalWorld, tmp_path: Path) -> N
         "left/left",
         "right/right",
     ]
+
+
+def test_a_stage_may_read_a_folder_in_an_output(world: LocalWorld) -> None:
+    first = graphs.shell(
+        world.root, "a", 'echo 1 > "$CLARA_OUTPUT/left/x"; mkdir "$CLARA_OUTPUT/right"; echo 2 > "$CLARA_OUTPUT/right/y"',
+        output_paths={"left": "/left"},
+    )  # fmt: skip
+    look = 'cd "$CLARA_INPUT"; find -type f | sort > "$CLARA_OUTPUT/seen"; echo "$NVIDIA_CLARA_INPUTPATHS" >> "$CLARA_OUTPUT/seen"'
+    both, one, none = (graphs.shell(world.root, name, look) for name in ("both", "one", "none"))
+    reads = (Read("a", "left"), Read("a", "right"))
+    nodes = [
+        graphs.node(first),
+        replace(graphs.node(both, "a"), reads=reads),
+        replace(graphs.node(one, "a"), reads=reads[1:]),
+    ]
+    folder = good(world, graphs.graph(*nodes, results=("both", "one")))
+    *files, paths = (folder / "both/output/seen").read_text().splitlines()
+    assert files == ["./a.left/x", "./a.right/y"]
+    assert [entry.partition(":")[0] for entry in paths.split(";")] == ["a.left", "a.right"]
+    assert (folder / "one/output/seen").read_text().splitlines()[0] == "./y"
+    missing = [graphs.node(first), replace(graphs.node(none, "a"), reads=(Read("a", "up"),))]
+    ended = run(world, graphs.graph(*missing), LATER)
+    assert ended.message == "stage 'none': the output of stage 'a' has no folder 'up', which it reads"
 
 
 def test_a_result_is_a_copy(world: LocalWorld, tmp_path: Path) -> None:

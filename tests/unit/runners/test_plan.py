@@ -24,7 +24,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     spec = StageSpec(
         name=Located("one"), image=Image(repository="r", tag="1"), command=(Located("python3"), "main.py"),
         resources=Resources(cpu="2", gpu=1), env={"A": Located("b")}, models=("m",), extra={"x": "y"},
-        folder=tmp_path, study=True,
+        folder=tmp_path, study=True, input_paths=("/input",), output_paths={"": "/output"},
     )  # fmt: skip
     other = StageSpec(name="two")
     graph = graphs.graph(
