@@ -120,7 +120,7 @@ def _named_paths(fields: Fields) -> dict[str, str]:
     for name in inner.node:
         path = inner.node[name]
         if name and not FOLDER_NAME.fullmatch(name):
-            message = f"{short(name)} cannot be the name of a folder in an output"
+            message = f"{short(name)} in {inner.what} cannot be the name of a folder"
             fields.findings.error("value", message, name, "letters, digits, '-' and '_'")
         elif not isinstance(path, Text) or not _is_absolute(path):
             inner.wrong(name, "must be an absolute path", "for example {seg: /output/seg}")

@@ -281,6 +281,8 @@ env: {OMP_NUM_THREADS: "2", EMPTY: ""}
 models: [ct-organs]
 takes: volume
 gives: [labels, measures]
+inputPaths: [/input, /dcm]
+outputPaths: {"": /output, seg_1: /seg}
 """
 
 
@@ -315,6 +317,8 @@ def test_a_stage_with_every_key() -> None:
         models=("ct-organs",),
         takes=("volume",),
         gives=("labels", "measures"),
+        input_paths=("/input", "/dcm"),
+        output_paths={"": "/output", "seg_1": "/seg"},
         folder=Path("/p/stages/user-ai"),
     )
     assert spec.lock == "ai.lock"
@@ -388,6 +392,14 @@ def test_images(written: str, expected: str) -> None:
         ("takes: {a: b}", "value"),
         ("gives: [a b]", "value"),
         ("gives: [[a]]", "kind"),
+        ("inputPaths: /input", "value"),
+        ("inputPaths: [input]", "value"),
+        ("inputPaths: [/a/../b]", "value"),
+        ("inputPaths: [/]", "value"),
+        ("outputPaths: [/output]", "kind"),
+        ("outputPaths: {seg: output}", "value"),
+        ("outputPaths: {a/b: /output}", "value"),
+        ("outputPaths: {seg: [/output]}", "value"),
     ],
 )
 def test_what_is_wrong_in_a_stage(line: str, code: str) -> None:
