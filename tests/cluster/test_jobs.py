@@ -12,6 +12,7 @@ from cluster.shells import COPY
 from cluster.world import World, running
 
 from clara_argo.errors import NotFound
+from clara_argo.graph import Read
 from clara_argo.model.job import Job, JobState, StageState
 from clara_argo.model.workflow import Image, Resources
 from clara_argo.runners import targets
@@ -49,6 +50,28 @@ def test_a_branch_and_a_join(world: World, tmp_path: Path) -> None:
     assert found["traces"].split() == ["read", "liver", "read", "spleen"]
     assert found["locks"].split() == ["input.lock", "liver.lock", "spleen.lock"]
     assert found["a"] == (world.payload.folder / "a").read_text()
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["dag", "fused"])
+def test_folders_in_an_output_at_places_of_ones_own(world: World, tmp_path: Path, fused: bool) -> None:
+    """As old operators have them: everything of a stage lies outside /app."""
+    write = (
+        'mkdir -p "$CLARA_OUTPUT"/ct; echo ct > "$CLARA_OUTPUT"/ct/x; echo mask > /masks/y; touch "$CLARA_OUTPUT"/whole'
+    )
+    see = (
+        "find /in1 /in2 /dcm -type f | sort > /out/seen; cat /in2/y >> /out/seen; "
+        'echo "$NVIDIA_CLARA_INPUTPATHS" >> /out/seen'
+    )
+    first = world.shells.stage("first", write, output_paths={"masks": "/masks"})
+    second = world.shells.stage("second", see, input_paths=("/in1", "/in2", "/dcm"), output_paths={"": "/out"})
+    graph = world.shells.graph((first,), (second, "first", ""))
+    reads = (Read("first", "ct", "/in1"), Read("first", "masks", "/in2"), Read("", path="/dcm"))
+    graph = replace(graph, nodes=(graph.nodes[0], replace(graph.nodes[1], reads=reads, waits_for=("first",))))
+    job = world.start(graph, fused=fused)
+    assert world.end(job).state is JobState.SUCCEEDED
+    *files, mask, told = texts(world.runner.result(job, tmp_path / "result"))["seen"].splitlines()
+    assert (files, mask) == (["/dcm/a", "/dcm/b", "/in1/x", "/in2/y"], "mask")
+    assert told == "first.ct:/in1;first.masks:/in2;payload:/dcm"
 
 
 def test_several_results_are_a_folder_each(world: World, tmp_path: Path) -> None:
