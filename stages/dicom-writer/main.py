@@ -17,6 +17,7 @@ import identity
 import labels
 import numpy as np
 import pydicom.config
+import report
 import seg
 import sidecar
 import source
@@ -56,7 +57,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels-as", choices=("seg", "series", "both"), default="seg")
     parser.add_argument("--images-as", choices=("series",), default="series")
-    return parser.parse_args()
+    parser.add_argument("--report", choices=("none", "volumes"), default="none", help="of label maps, beside their SEG")
+    options = parser.parse_args()
+    if options.report != "none" and options.labels_as == "series":
+        parser.error("--report refers to a SEG: say --labels-as seg or both")
+    return options
 
 
 def _quiet() -> None:
@@ -97,7 +102,11 @@ def write(
     frames = labels.frames(found, segments)
     made = []
     if options.labels_as in ("seg", "both"):
-        made.append(seg.write(output, on_source, frames, segments, placement, said, whole, provenance, digest))
+        written = seg.write(output, on_source, frames, segments, placement, said, whole, provenance, digest)
+        made.append(written.path)
+        if options.report == "volumes":
+            found_ml = report.volumes(on_source, frames, segments, header.spacing)
+            made.append(report.write(output, written, found_ml, segments, placement, said, whole, provenance))
     if options.labels_as in ("series", "both"):
         named = dataclasses.replace(said, segments=segments)
         made.append(derived.write(output, on_source, placement, named, whole, provenance, digest))

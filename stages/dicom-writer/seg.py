@@ -10,7 +10,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import encode
 import identity
@@ -33,6 +33,14 @@ PER_FRAME, PIXELS = 0x52009230, 0x7FE00010
 BASE_NUMBER = 1000  # Series Number: this plus that of the source
 
 
+class Made(NamedTuple):
+    """A SEG that was written, as another object refers to it."""
+
+    path: Path
+    uid: str  # SOP Instance UID
+    series: str  # Series Instance UID
+
+
 def write(
     folder: Path,
     voxels: Voxels,
@@ -43,7 +51,7 @@ def write(
     header: Dataset,
     provenance: Provenance,
     digest: str,
-) -> Path:
+) -> Made:
     """Write the object for voxels [slice, row, column] into a folder. `digest` is that of the voxels."""
     _, rows, columns = placement.shape
     size = (len(frames) * rows * columns + 7) // 8
@@ -56,7 +64,8 @@ def write(
     content = hashlib.sha256(b"".join([*parts.values(), groups, digest.encode()])).hexdigest()
     uid = provenance.uid("seg", sidecar.series, content)
     parts[0x00080018] = encode.text(0x00080018, "UI", uid)
-    parts[0x0020000E] = encode.text(0x0020000E, "UI", provenance.uid("seg series", sidecar.series, content))
+    series = provenance.uid("seg series", sidecar.series, content)
+    parts[0x0020000E] = encode.text(0x0020000E, "UI", series)
     path = folder / f"seg-{hashlib.sha256(uid.encode()).hexdigest()[:12]}.dcm"
     with open(path, "wb", buffering=1 << 20) as file:
         file.write(encode.file_header(SEGMENTATION_STORAGE, uid))
@@ -66,7 +75,7 @@ def write(
         file.write(encode.start(PIXELS, "OB", size + size % 2))
         _write_bits(file, (voxels[k] == segments[segment].value for segment, k in frames))
         file.write(bytes(size % 2))
-    return path
+    return Made(path, uid, series)
 
 
 def _write_bits(file: BinaryIO, planes: Iterator[NDArray[np.bool_]]) -> None:
@@ -174,28 +183,38 @@ def _segment(number: int, segment: Segment, sidecar: Sidecar, provenance: Proven
     made = Dataset()
     made.SegmentNumber, made.SegmentLabel, made.SegmentDescription = number, segment.label, NOTICE
     made.SegmentAlgorithmType = "AUTOMATIC"
-    made.SegmentAlgorithmName = sidecar.algorithm.name or "unnamed algorithm"
+    made.SegmentAlgorithmName = algorithm_texts(sidecar.algorithm)[0]
     made.SegmentationAlgorithmIdentificationSequence = [_algorithm(sidecar.algorithm)]
     made.SegmentedPropertyCategoryCodeSequence = [code(segment.category)]
     made.SegmentedPropertyTypeCodeSequence = [code(segment.type)]
     if segment.laterality is not None:
         modifier = [code(segment.laterality)]
         made.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = modifier
-    made.TrackingID = f"{segment.label} ({segment.value})"
-    made.TrackingUID = provenance.uid("tracking", sidecar.series, str(segment.value), segment.label)
+    made.TrackingID, made.TrackingUID = tracking(segment, sidecar, provenance)
     if segment.color is not None:
         made.RecommendedDisplayCIELabValue = lab(segment.color)
     return made
+
+
+def tracking(segment: Segment, sidecar: Sidecar, provenance: Provenance) -> tuple[str, str]:
+    """Identifier and UID by which the segment is the same one in every object of this run."""
+    uid = provenance.uid("tracking", sidecar.series, str(segment.value), segment.label)
+    return f"{segment.label} ({segment.value})", uid
+
+
+def algorithm_texts(algorithm: Algorithm) -> tuple[str, str, str]:
+    """Name, version, and parameters, which may be empty."""
+    parameters = f"model sha256 {algorithm.digest}" if algorithm.digest else ""
+    return algorithm.name or "unnamed algorithm", algorithm.version or "unknown", parameters
 
 
 def _algorithm(algorithm: Algorithm) -> Dataset:
     """Algorithm Identification (PS3.3 10.16)."""
     made = Dataset()
     made.AlgorithmFamilyCodeSequence = [code(INTELLIGENCE)]
-    made.AlgorithmName = algorithm.name or "unnamed algorithm"
-    made.AlgorithmVersion = algorithm.version or "unknown"
-    if algorithm.digest:
-        made.AlgorithmParameters = f"model sha256 {algorithm.digest}"
+    made.AlgorithmName, made.AlgorithmVersion, parameters = algorithm_texts(algorithm)
+    if parameters:
+        made.AlgorithmParameters = parameters
     return made
 
 
