@@ -1,4 +1,4 @@
-"""The adapter's configuration: text -> Configuration. Our own form, and by its keys the early dicom-server-config.yaml.
+"""The adapter's configuration: text -> Configuration. Our own form, and by its keys those of Clara: YAML and JSON.
 
 Names of sources and destinations are resolved here; workflows are only named, because finding them needs a project.
 Everything that is wrong is reported at once, with line and column; a key that is not known is a warning.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from clara_argo.errors import Finding
-from clara_argo.formats import dicom_server, peers
+from clara_argo.formats import adapter_json, dicom_server, loose_json, peers
 from clara_argo.formats.fields import Fields, short
 from clara_argo.model.route import Configuration, Route, Settle
 from clara_argo.source import Findings, Map, Node, Text, decode, parse
@@ -24,13 +24,24 @@ def read(text: str | bytes, source_name: str = "<text>") -> tuple[Configuration,
     """The configuration, and warnings and notices. Raises DefinitionError with every finding when one is an error."""
     findings = Findings(source_name)
     text = decode(text, source_name)
+    return of_node(node_of(text, findings), findings), findings.check()
+
+
+def node_of(text: str, findings: Findings) -> Node:
+    """What is written, with the repairs of its dialect. Raises DefinitionError for what is neither YAML nor JSON."""
+    if adapter_json.looks_like(text):
+        return loose_json.parse(text, findings)
     repaired = dicom_server.Repair(text, findings)
-    node = repaired.places(parse(repaired.text, source_name))
+    return repaired.places(parse(repaired.text, findings.source))
+
+
+def of_node(node: Node, findings: Findings) -> Configuration:
+    """The configuration in one of the dialects; what is wrong is in `findings` afterwards."""
+    if adapter_json.is_root(node):
+        return adapter_json.read(node, findings)
     if dicom_server.looks_like(node):
-        configuration = dicom_server.read(node, findings)
-    else:
-        configuration = _read(node, findings)
-    return configuration, findings.check()
+        return dicom_server.read(node, findings)
+    return _read(node, findings)
 
 
 def _read(node: Node, findings: Findings) -> Configuration:

@@ -12,9 +12,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from clara_argo.formats import peers
+from clara_argo.formats import old_adapter, peers
+from clara_argo.formats.adapter_tables import EARLY
 from clara_argo.formats.fields import Fields, short
-from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
+from clara_argo.model.route import Configuration, Destination, Route, Source
 from clara_argo.source import Findings, List, Map, Node, Text
 
 _CRD = ("read-aetitles-from-crd", "read-sources-from-crd", "read-destinations-from-crd")
@@ -23,12 +24,12 @@ _SCP = (
     *_CRD,
 )  # fmt: skip
 _SCU = ("ae-title", "max-associations", "log-data-pdus", "destinations", "read-destinations-from-crd")
-_OURS = ("host", "spool", "runner")
-_TOP = tuple(dict.fromkeys(("dicom", "scp", "scu", "workflows", "pipeline-mappings", *_SCP, *_SCU, *_OURS)))
+_TOP = tuple(dict.fromkeys(("dicom", "scp", "scu", "workflows", "pipeline-mappings", *_SCP, *_SCU, *old_adapter.OURS)))
 _TITLE_KEYS = ("ae-title", "name", "overwrite-same-instance", "ignored-sop-classes", "timeout", "timeout-group")
 _SOURCE_KEYS = ("name", "ae-title", "host-ip")
 _DESTINATION_KEYS = ("name", "ae-title", "host-ip", "port")
 _WORKFLOW_KEYS = ("name", "clara-ae-title", "destination-name", "workflow", "pipeline-id")
+TABLE = EARLY
 _MARKS = frozenset(map(peers.plain, ("dicom", "scp", "scu", "ae-titles", "workflows", "pipeline-mappings")))
 
 _NAME_LINE = re.compile(r"( *)(- +)?([\"']?)name\3 *: +[^\s#].*")
@@ -126,7 +127,8 @@ class _File:
         places = []
         for name, known in (("scp", _SCP), ("scu", _SCU)):
             inner = dicom if name in dicom else top
-            own = peers.section(inner.node.get(name, _nothing(inner)), (*known, *_OURS), findings, f"{name!r}")
+            keys = (*known, *old_adapter.OURS)
+            own = peers.section(inner.node.get(name, _nothing(inner)), keys, findings, f"{name!r}")
             places.append(_over(own, (dicom, top), known))
         return cls(top, places[0], places[1], findings)
 
@@ -149,26 +151,15 @@ def _over(own: Fields, outer: tuple[Fields, ...], known: tuple[str, ...]) -> Fie
 def read(node: Node, findings: Findings) -> Configuration:
     """The configuration; what is wrong is in `findings` afterwards."""
     file = _File.of(node, findings)
-    named_destinations: dict[str, Node] = {}
-    sources = peers.distinct(
-        peers.items(file.scp, "sources", _SOURCE_KEYS, "source"),
-        lambda fields, text: peers.source_of(fields, text, "host-ip"),
-        "sources",
-        {},
-    )
-    destinations = peers.distinct(
-        peers.items(file.scu, "destinations", _DESTINATION_KEYS, "destination"),
-        lambda fields, text: peers.destination_of(fields, text, "host-ip"),
-        "destinations",
-        named_destinations,
-    )
+    sources = old_adapter.sources_of(file.scp, _SOURCE_KEYS)
+    destinations, named_destinations = old_adapter.destinations_of(file.scu, _DESTINATION_KEYS)
     _left_behind(file)
-    _senders(file, sources)
+    old_adapter.senders(file.scp, sources)
     configuration = Configuration(
         ae_title=peers.title_of(file.scu, "ae-title", "ClaraSCU"),
-        spool=peers.spool_of(file.top, "spool"),
-        host=_host(file),
-        port=_port(file),
+        spool=peers.spool_of(file.top, old_adapter.SPOOL),
+        host=old_adapter.host_of(file.top),
+        port=old_adapter.port_of(file.scp),
         runner=peers.runner_of(file.top),
         sources=sources,
         destinations=destinations,
@@ -178,53 +169,15 @@ def read(node: Node, findings: Findings) -> Configuration:
     return configuration
 
 
-def _host(file: _File) -> str:
-    if file.top.get("host") is None:
-        message = "the adapter listens on 127.0.0.1 only, because the file does not say where"
-        file.findings.warning("host", message, file.top.node, "add 'host: 0.0.0.0' at the top for every address")
-    return peers.host_of(file.top, "host", "127.0.0.1")
-
-
-def _port(file: _File) -> int:
-    port = peers.port_of(file.scp, "port", 104)
-    if port < 1024:
-        message = f"port {port} needs a privilege that the adapter should not have"
-        file.findings.warning("port", message, file.scp.at("port"), "use 11112, the other port registered for DICOM")
-    return port
-
-
 def _left_behind(file: _File) -> None:
     """Keys that are understood and not followed."""
-    say = file.findings.notice
     for key in _CRD:
-        if file.scp.flag(key) or file.scu.flag(key):
-            at = file.scp.at(key) if key in file.scp else file.scu.at(key)
-            say("crd", f"{key!r}: nothing is read from a cluster", at, "write the entries into this file")
-    if file.scp.flag("log-dimse-datasets") or file.scu.flag("log-data-pdus"):
-        key = "log-dimse-datasets" if file.scp.flag("log-dimse-datasets") else "log-data-pdus"
-        at = file.scp.at(key) if key in file.scp else file.scu.at(key)
-        say("log", f"{key!r} is not followed: patient data are never logged", at, "delete it")
+        old_adapter.no_cluster(file.scp if key in file.scp else file.scu, key)
+    old_adapter.not_logged(file.scp, "log-dimse-datasets")
+    old_adapter.not_logged(file.scu, "log-data-pdus")
     for fields in (file.scp, file.scu):
-        if fields.get("max-associations") is not None:
-            fields.whole("max-associations", 25, 1, 1000)
-            say(
-                "limits",
-                "'max-associations' is not followed: the adapter has its own limits",
-                fields.at("max-associations"),
-            )
-    if file.scp.get("verification") is not None:
-        say("verification", "'verification' is not followed: every source may send C-ECHO", file.scp.at("verification"))
-
-
-def _senders(file: _File, sources: tuple[Source, ...]) -> None:
-    if not file.scp.flag("reject-unknown-sources", True):
-        message = "'reject-unknown-sources: false' is not followed: only named sources may send"
-        file.findings.warning(
-            "unknown-sources", message, file.scp.at("reject-unknown-sources"), "name them in 'sources'"
-        )
-    if not sources and not file.scp.nodes("sources"):
-        hint = "sources: [{ae-title: DCM4CHEE, host-ip: 10.0.0.5}]"
-        file.findings.error("nobody", "there are no sources: nobody may send", file.scp.at("sources"), hint)
+        old_adapter.own_limits(fields, "max-associations")
+    old_adapter.always_verified(file.scp)
 
 
 @dataclass(frozen=True)
@@ -280,51 +233,34 @@ def _routes(
     file: _File, sources: tuple[Source, ...], destinations: tuple[Destination, ...], named: Collection[str]
 ) -> tuple[Route, ...]:
     """One route for each AE title and destination; several entries of one pair are several workflows."""
-    quiet = _titles(file)
+    findings, quiet = file.findings, _titles(file)
     entries = _entries(file, named)
     groups: dict[tuple[str, str], list[_Entry]] = {}
     for entry in entries:
         if entry.called not in quiet:
             message = f"the AE title {short(entry.called)} is not among 'ae-titles'; it is added"
-            file.findings.warning("ae-title", message, entry.workflow, f"add it: ae-titles: [{entry.called}]")
+            findings.warning("ae-title", message, entry.workflow, f"add it: ae-titles: [{entry.called}]")
             quiet[entry.called] = QUIET_AFTER_RELEASE
-        groups.setdefault((entry.called, entry.destination or _only(file, entry, destinations)), []).append(entry)
+        to = entry.destination or old_adapter.only(findings, entry.name, destinations, entry.workflow)
+        groups.setdefault((entry.called, to), []).append(entry)
     for title in quiet:
         if title not in {entry.called for entry in entries}:
             message = f"no workflow names the AE title {short(title)}: it is not answered"
-            file.findings.warning("no-workflow", message, file.scp.at("ae-titles"), "add an entry below 'workflows'")
-    if not entries and not file.findings.failed:
-        file.findings.error("no-workflow", "no workflow is named: nothing can run", file.top.node, "workflows: […]")
+            findings.warning("no-workflow", message, file.scp.at("ae-titles"), "add an entry below 'workflows'")
+    if not entries and not findings.failed:
+        findings.error("no-workflow", "no workflow is named: nothing can run", file.top.node, "workflows: […]")
     names: dict[str, int] = {}
     return tuple(
         Route(
-            name=_unique(group[0].name, names),
+            name=old_adapter.unique(group[0].name, names),
             called=called,
             sources=tuple(source.name for source in sources),
             workflows=tuple(dict.fromkeys(entry.workflow for entry in group)),
             destinations=(destination,) if destination else (),
-            settle=Settle(quiet=quiet[called]),
+            settle=old_adapter.settle_of(quiet[called]),
         )
         for (called, destination), group in groups.items()
     )
-
-
-def _unique(name: str, names: dict[str, int]) -> str:
-    names[name] = names.get(name, 0) + 1
-    return name if names[name] == 1 else _unique(f"{name}-{names[name]}", names)
-
-
-def _only(file: _File, entry: _Entry, destinations: tuple[Destination, ...]) -> str:
-    """Where an entry that names no destination sends its results: to the only one there is."""
-    if file.findings.failed:
-        return ""
-    if len(destinations) == 1:
-        message = f"{entry.name!r} names no destination; results go to {destinations[0].name!r}, the only one"
-        file.findings.notice("destination", message, entry.workflow, f"destination-name: {destinations[0].name}")
-        return destinations[0].name
-    message = f"{entry.name!r} names no destination: results stay in the spool"
-    file.findings.warning("no-destination", message, entry.workflow, "destination-name: …")
-    return ""
 
 
 def _titles(file: _File) -> dict[str, float]:
@@ -343,12 +279,7 @@ def _titles(file: _File) -> dict[str, float]:
 
 
 def _not_followed(fields: Fields) -> None:
-    say = fields.findings.notice
     if fields.get("timeout-group") is not None:
-        say("timeout-group", "'timeout-group' is not followed: what it meant is lost", fields.at("timeout-group"))
-    if fields.flag("overwrite-same-instance"):
-        message = "'overwrite-same-instance' is not followed: the first instance of a UID is kept"
-        fields.findings.warning("overwrite", message, fields.at("overwrite-same-instance"), "delete it")
-    if fields.nodes("ignored-sop-classes"):
-        message = "'ignored-sop-classes' is not followed: every storage SOP class is taken"
-        fields.findings.warning("sop-classes", message, fields.at("ignored-sop-classes"), "delete it")
+        message = "'timeout-group' is not followed: what it meant is lost"
+        fields.findings.notice("timeout-group", message, fields.at("timeout-group"))
+    old_adapter.title_notes(fields)

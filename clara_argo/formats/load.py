@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from clara_argo.errors import Finding
-from clara_argo.formats import clara_wf, native
+from clara_argo.formats import adapter_json, clara_wf, native
 from clara_argo.formats.fields import short
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Map, Node, decode, documents
@@ -33,7 +33,7 @@ OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
     (_has("dicom"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("ae-titles"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("pipeline-mappings"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
-    (_has("DicomAdapter"), "the JSON configuration of a Clara DICOM adapter", LATER),
+    (_has("DicomAdapter"), "the JSON configuration of a Clara DICOM adapter", CHECK),
     (_has("InformaticsGateway"), "the configuration of a MONAI gateway", LATER),
     (_has("api-version", "operators"), "a Clara pipeline of operators", LATER),
     (_monai, "a MONAI Deploy workflow", LATER),
@@ -79,6 +79,8 @@ def collect(text: str | bytes, findings: Findings) -> tuple[Workflow, ...]:
 def _read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...], tuple[Node, ...]]:
     if AE_TITLE_LINE.search(text):
         _refuse("an adapter configuration (dicom-server-config.yaml)", CHECK, None, findings)
+    if adapter_json.looks_like(text):
+        _refuse("the JSON configuration of a Clara DICOM adapter", CHECK, None, findings)
     if clara_wf.looks_like(text):
         return *clara_wf.read(text, findings), ()
     nodes = documents(text, findings.source)
