@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from clara_argo.demo import Summary
+    from clara_argo.demo.loop import Summary
     from clara_argo.model.job import Job
 
 
@@ -66,7 +66,7 @@ def demo(
       clara demo --input my-ct --output my-demo
     """
     try:
-        from clara_argo import demo as loop
+        from clara_argo.demo import loop
     except ImportError as error:
         from clara_argo.errors import NotInstalled
 
