@@ -1,31 +1,31 @@
 """The folders of a user's project: its root, its stages and workflows, and those that are shipped.
 
-The root is the nearest ancestor of a file that holds `clara.yaml`, else the file's own folder. A stage is the folder
-`stages/<name>` with a `stage.yaml`, in the project first, then among the shipped ones. Knows no dialect: `formats`
-reads the files, `graph` says what they mean.
+The root is the nearest ancestor of a file that holds `clara.yaml` or is an SDK folder, else the file's own folder. A
+stage is the folder `stages/<name>` with a `stage.yaml`, in the project first, then among the shipped ones. Knows no
+dialect: `formats` reads the files, `graph` says what they mean.
 """
 
 from __future__ import annotations
 
-import errno
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from clara_argo import shipped, source
-from clara_argo.errors import DefinitionError, Finding, Level, NotFound, TryAgain, UsageError
+from clara_argo import scaffold, shipped, source
+from clara_argo.errors import DefinitionError, Finding, Level, NotFound, UsageError
 from clara_argo.formats import load, stage
 from clara_argo.graph import Graph
 from clara_argo.model.workflow import StageSpec, Workflow
+from clara_argo.scaffold import EXAMPLE
+from clara_argo.sdk import layout
 from clara_argo.source import Findings, did_you_mean, short
 
 MARKER = "clara.yaml"
 STAGE_FILE = "stage.yaml"
-EXAMPLE = "my-stage"  # the stage of a new project
 NO_ID = str(uuid.UUID(int=0))  # in a template, where a new id goes
 # Findings that say nothing more once the file is known to have lists of unequal length, or to lack an id.
+REPAIRS = {f"R{number}" for number in range(1, 8)}  # errors under --strict, and the file is understood
 CONSEQUENCES = {"missing-lock", "R7", "unused", "no-result", "no-stages"}
 
 
@@ -33,7 +33,11 @@ def find_root(path: Path) -> Path:
     """The project that a file or folder belongs to."""
     path = path.resolve()
     start = path if path.is_dir() else path.parent
-    return next((folder for folder in (start, *start.parents) if (folder / MARKER).is_file()), start)
+    return next((folder for folder in (start, *start.parents) if _is_root(folder)), start)
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / MARKER).is_file() or bool(layout.values_of(folder))
 
 
 class Stages(Mapping[str, StageSpec]):
@@ -66,6 +70,11 @@ class Stages(Mapping[str, StageSpec]):
         return name in self._folders
 
     @property
+    def folders(self) -> Mapping[str, Path]:
+        """Where each stage is, by name; none is read."""
+        return {name: self._folders[name] for name in self}
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         return tuple(finding for found in self._findings.values() for finding in found)
 
@@ -82,6 +91,11 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
+
+
+def shipped_stages() -> frozenset[str]:
+    """The names of the stages that every project may use."""
+    return frozenset(_stage_folders(shipped.folder("stages")))
 
 
 def stage_specs(root: Path, *, strict: bool = False) -> Stages:
@@ -170,7 +184,7 @@ def _resolve(workflow: Workflow, stages: Stages, findings: Findings) -> Graph:
 def _graph(workflow: Workflow, stages: Stages, findings: Findings) -> tuple[tuple[Finding, ...], Graph | None]:
     """What the graph and the stages' definitions say, and the graph when there is one."""
     notes = Findings(findings.source, strict=findings.strict)
-    broken = findings.failed
+    broken = findings.failed_besides(REPAIRS)
     result: Graph | None = None
     try:
         result = Graph.of(workflow, _Known(workflow, stages, notes), strict=findings.strict)
@@ -219,8 +233,7 @@ def workflow(root: Path, name_or_id: str, *, strict: bool = False) -> Graph:
     Raises NotFound, DefinitionError when it is wrong, UsageError when two files of the project define it.
     """
     unread: list[str] = []
-    for folders in ((root, root / "workflows"), (shipped.folder("templates") / "workflows",)):
-        files = [path for folder in folders for path in _workflow_files(folder)]
+    for files in (_own_files(root), _shipped_files()):
         hits = [path for path in files if _holds(path, name_or_id, unread)]
         if len(hits) > 1:
             names = ", ".join(map(_shown, hits))
@@ -255,6 +268,15 @@ def _collected(path: Path) -> tuple[Workflow, ...] | None:
         return () if any(finding.code in other for finding in error.findings) else None
 
 
+def _own_files(root: Path) -> tuple[Path, ...]:
+    """Files of a project that may hold workflows."""
+    return (*_workflow_files(root), *_workflow_files(root / "workflows"), *layout.values_of(root))
+
+
+def _shipped_files() -> tuple[Path, ...]:
+    return tuple(_workflow_files(shipped.folder("templates") / "workflows"))
+
+
 def _workflow_files(folder: Path) -> Iterable[Path]:
     files = sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if path.is_file())
     return (path for path in files if path.name != MARKER)
@@ -268,8 +290,7 @@ def files_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name in dict.fromkeys(names):
         graph = workflow(root, name)
-        own = [path for folder in (root, root / "workflows") for path in _workflow_files(folder)]
-        found |= {str(path.relative_to(root)): path for path in own if _holds(path, name, [])}
+        found |= {str(path.relative_to(root)): path for path in _own_files(root) if _holds(path, name, [])}
         folders = [node.spec.folder for node in graph.nodes if node.spec.folder is not None]
         stages = [folder / STAGE_FILE for folder in folders if folder.is_relative_to(root / "stages")]
         found |= {str(path.relative_to(root)): path for path in stages}
@@ -279,10 +300,9 @@ def files_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
 def workflows(root: Path) -> tuple[Workflow, ...]:
     """Every workflow that can be run by name: the project's, then the shipped ones."""
     found: dict[str, Workflow] = {}
-    for folder in (root, root / "workflows", shipped.folder("templates") / "workflows"):
-        for path in _workflow_files(folder):
-            for workflow in _collected(path) or ():
-                found.setdefault(workflow.name, workflow)
+    for path in (*_own_files(root), *_shipped_files()):
+        for workflow in _collected(path) or ():
+            found.setdefault(workflow.name, workflow)
     return tuple(found.values())
 
 
@@ -300,20 +320,12 @@ def init(folder: Path) -> dict[str, str]:
 
     What could not be made whole is removed.
     """
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists and is not an empty folder; name another one")
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            _copy(shipped.folder("templates") / "project", folder, {NO_ID: str(uuid.uuid4())})
-            _copy(shipped.folder("templates") / "stage", folder / "stages" / EXAMPLE, {})
-        except BaseException:
-            _empty(folder)
-            raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise TryAgain(f"{folder}: disk full; make room, or make the project somewhere else") from None
-        raise UsageError(f"{error.filename or folder}: {error.strerror}; make the project somewhere else") from None
+
+    def lay() -> None:
+        scaffold.copy(shipped.folder("templates") / "project", folder, {NO_ID: str(uuid.uuid4())})
+        scaffold.stage(folder / "stages" / EXAMPLE)
+
+    scaffold.make(folder, lay)
     return {
         "workflow.yaml": f"the workflow 'bone': dicom-reader, {EXAMPLE}, dicom-writer",
         f"stages/{EXAMPLE}/": "a stage that marks bone, to change into your own",
@@ -321,23 +333,3 @@ def init(folder: Path) -> dict[str, str]:
         "README.md": "what to type",
         MARKER: "the root of the project",
     }
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _copy(template: Path, folder: Path, replacements: Mapping[str, str]) -> None:
-    """Copy the files of a template, with some texts replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(template.iterdir()):
-        if not path.is_file():  # __pycache__, when somebody ran the template in place
-            continue
-        text = path.read_text(encoding="utf-8")
-        for old, new in replacements.items():
-            text = text.replace(old, new)
-        (folder / path.name).write_text(text, encoding="utf-8", newline="\n")

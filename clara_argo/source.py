@@ -168,6 +168,10 @@ class Findings:
     def failed(self) -> bool:
         return any(finding.level is Level.ERROR for finding in self._all)
 
+    def failed_besides(self, codes: Collection[str]) -> bool:
+        """Whether there is an error of another kind than these."""
+        return any(finding.level is Level.ERROR and finding.code not in codes for finding in self._all)
+
     def check(self) -> tuple[Finding, ...]:
         """Everything collected; raises DefinitionError with all of it when there is an error among it."""
         if self.failed:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from clara_argo.cli import COMMANDS, main
+from clara_argo.cli import COMMANDS, clara_wf, main
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -37,7 +37,8 @@ def command_pages(command: click.Command, name: str, parent: click.Context | Non
 
 
 def all_commands() -> str:
-    return "# Commands\n\nMade from `clara --help`; a test keeps it so.\n\n" + "\n".join(command_pages(main, "clara"))
+    pages = [*command_pages(main, "clara"), *command_pages(clara_wf.main, "clara-wf")]
+    return "# Commands\n\nMade from `clara --help` and `clara-wf --help`; a test keeps it so.\n\n" + "\n".join(pages)
 
 
 def test_commands_page_is_what_the_commands_say() -> None:
@@ -62,5 +63,6 @@ def test_make_targets_of_the_readme_exist() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_in_the_text_exist(document: Path) -> None:
-    for line in re.findall(r"^(?:\.venv/bin/)?clara ([a-z-]+)", document.read_text(), re.MULTILINE):
-        assert line in COMMANDS
+    words = {"clara": COMMANDS, "clara-wf": {**clara_wf.COMMANDS, **clara_wf.Words.aliases}}
+    typed = re.findall(r"^(?:\$ )?(?:\.venv/bin/)?(clara(?:-wf)?) ([a-z_-]+)", document.read_text(), re.MULTILINE)
+    assert all(command in words[program] for program, command in typed)

@@ -20,27 +20,45 @@ COLORS = {"error": "red", "warning": "yellow", "notice": "blue"}
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.option("--sdk", is_flag=True, help="The folders and files of Clara's first version, for clara-wf.")
+def init(folder: Path, sdk: bool) -> None:
     """Make FOLDER with a workflow, a stage and an adapter configuration that run as they are.
 
-    FOLDER must not exist, or be empty.
+    FOLDER must not exist, or be empty. With --sdk it has the places that Clara's first version had:
+    clara-reference-workflow/charts/clara-workflow/values.yaml for stages and workflows, and
+    clara-platform/files/dicom-server-config.yaml for the adapter.
 
     \b
-    Example:
+    Examples:
       clara init my-workflows
+      clara init --sdk my-sdk
     """
-    import shlex
-
     from clara_argo import project
 
-    made = project.init(folder)
+    if sdk:
+        from clara_argo.sdk import folder as folders
+        from clara_argo.sdk.layout import CHARTS
+
+        made = folders.init(folder)
+        follow = (f"cd {_quoted(folder / CHARTS[0])}", "clara-wf cs my-ai", "clara-wf")
+    else:
+        made = project.init(folder)
+        follow = (
+            f"cd {_quoted(folder)}",
+            "clara run workflow.yaml --input DICOM-FOLDER --output result",
+            "clara adapter serve --config adapter.yaml",
+        )
+    width = max(18, *map(len, made))
     click.echo(f"{folder}/")
     for name, what in made.items():
-        click.echo(f"  {name:<18} {what}")
-    click.echo(
-        f"\nNext:\n  cd {shlex.quote(str(folder))}\n  clara run workflow.yaml --input DICOM-FOLDER --output result\n"
-        "  clara adapter serve --config adapter.yaml"
-    )
+        click.echo(f"  {name:<{width}} {what}")
+    click.echo("\nNext:\n  " + "\n  ".join(follow))
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
 
 
 @click.command()

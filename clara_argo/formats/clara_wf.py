@@ -99,6 +99,12 @@ def read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[Sta
     return workflows, stages
 
 
+def marked(text: str, findings: Findings) -> tuple[tuple[Text, int, int], ...]:
+    """Every block between markers: its name, and its first and last line, counted from 0, markers included."""
+    blocks = _cut_stages(_lines(text), findings)
+    return tuple((block.name, block.start - 1, block.start + len(block.lines)) for block in blocks)
+
+
 def _tabs(lines: list[str], findings: Findings) -> None:
     for number, line in enumerate(lines, 1):
         indent = line[: len(line) - len(line.lstrip())]

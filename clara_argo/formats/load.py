@@ -9,7 +9,7 @@ from clara_argo.errors import Finding
 from clara_argo.formats import adapter_json, clara_wf, native
 from clara_argo.formats.fields import short
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, Map, Node, decode, documents
+from clara_argo.source import Findings, Map, Node, Text, decode, documents
 
 DIALECT, CONFIGURATION = "dialect", "adapter-configuration"  # codes of findings: no workflow file
 LATER = "files of this kind are read by a later version; write the workflow as 'clara init' shows it"
@@ -92,7 +92,9 @@ def _read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[St
 
 
 def _early(top: Map) -> bool:
-    return isinstance(top.get("stages"), Map) or isinstance(top.get("workflows"), Map)
+    """Its two sections, also while they are empty; of ours, `stages` is a list, and never stands beside `workflows`."""
+    stages, workflows = top.get("stages"), top.get("workflows")
+    return isinstance(stages, Map) or isinstance(workflows, Map) or isinstance(stages, Text) and workflows is not None
 
 
 def _refuse_others(top: Map | None, nodes: tuple[Node, ...], findings: Findings) -> None:

@@ -1,0 +1,94 @@
+"""`clara-wf set_ngc_api_key`: keep the key that opens NVIDIA's registry, when somebody asks for it to be kept."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+FILE, VARIABLE, LONGEST = "ngc-api-key", "NGC_API_KEY", 1024
+
+
+@click.command()
+@click.option("--file", "source", type=click.Path(path_type=Path), help="Take the key from this file.")
+def set_ngc_api_key(source: Path | None) -> None:
+    """Keep an NGC API key in a file that only you can read. You are never asked for one otherwise.
+
+    The key is taken from --file, else from the variable NGC_API_KEY, else asked for without showing it. It is for
+    images of nvcr.io, and only for whoever pulls them: the command says how a container engine and a cluster get it.
+    No stage sees it, and nothing here sends it.
+
+    \b
+    Examples:
+      clara-wf set_ngc_api_key
+      clara-wf setkey --file key.txt
+    """
+    from clara_argo import home
+
+    key = _checked(_given(source))
+    path = home.config() / FILE
+    _write(path, key)
+    quoted = shlex.quote(str(path))
+    click.echo(
+        f"kept in {path}; to forget it, delete the file\n"
+        f"for podman:    podman login nvcr.io --username '$oauthtoken' --password-stdin < {quoted}\n"
+        f"for docker:    docker login nvcr.io --username '$oauthtoken' --password-stdin < {quoted}\n"
+        "for a cluster: kubectl create secret docker-registry ngc --docker-server=nvcr.io "
+        f"--docker-username='$oauthtoken' --docker-password=\"$(cat {quoted})\""
+    )
+
+
+def _given(source: Path | None) -> str:
+    from clara_argo.errors import UsageError
+
+    if source is not None:
+        return _of_file(source)
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
+    if not sys.stdin.isatty():
+        raise UsageError(f"there is no key: set {VARIABLE}, or name a file that holds it with --file")
+    return str(click.prompt("NGC API key", hide_input=True))
+
+
+def _of_file(path: Path) -> str:
+    from clara_argo.errors import NotFound, UsageError
+
+    try:
+        with open(path, "rb") as file:
+            return file.read(LONGEST + 3).decode("ascii")
+    except FileNotFoundError:
+        raise NotFound(f"{path}: no such file; --file names the file that holds the key") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; --file names the file that holds the key") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} holds no key: a key has only letters and signs of ASCII") from None
+
+
+def _checked(text: str) -> str:
+    from clara_argo.errors import UsageError
+
+    key = text.strip()
+    if not key or len(key) > LONGEST or not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(f"this is no key: one line of at most {LONGEST} letters and signs, without blanks")
+    return key
+
+
+def _write(path: Path, key: str) -> None:
+    """Nobody else can read it at any time, and whoever looks sees a whole key."""
+    from clara_argo.errors import UsageError
+
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        hint = "set XDG_CONFIG_HOME to a folder that can be written to"
+        raise UsageError(f"{error.filename or path} cannot be written: {error.strerror}; {hint}") from None

@@ -1,0 +1,120 @@
+"""`clara-wf list_stages`, `create_stage`, `delete_stage`: the stages of an SDK folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clara_argo.cli import talk
+from clara_argo.cli.common import FORMAT, SCHEMA
+
+if TYPE_CHECKING:
+    from clara_argo.sdk.layout import Layout
+
+SHIPPED = "comes with clara-argo"
+
+
+def _layout() -> Layout:
+    from clara_argo.sdk import layout
+
+    return layout.find(Path.cwd())
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+@click.command()
+@FORMAT
+def list_stages(form: str) -> None:
+    """List the stages that a workflow of this SDK folder may use: its own, then the shipped ones.
+
+    One a line: the name, and where it is.
+
+    \b
+    Examples:
+      clara-wf list_stages
+      clara-wf ls -o json
+    """
+    from clara_argo import project
+    from clara_argo.errors import Level
+    from clara_argo.sdk import stages
+
+    layout = _layout()
+    _, specs, findings = stages.read(layout)
+    for finding in findings.all:
+        if finding.level is Level.ERROR:
+            talk(str(finding))
+    folders = project.stage_specs(layout.root).folders
+    own = {str(spec.name): str(spec.image) for spec in specs}
+    rows = [
+        {"name": name, "image": own.get(name, ""), "where": _where(folders.get(name), layout), "block": name in own}
+        for name in (*own, *(name for name in folders if name not in own))
+    ]
+    if form == "json":
+        click.echo(json.dumps({"schema": SCHEMA, "stages": rows}, indent=1))
+        return
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        click.echo(f"{row['name']:<{width}}  {row['where']}")
+
+
+def _where(folder: Path | None, layout: Layout) -> str:
+    """Its program's folder; a stage without one is only an image."""
+    if folder is None:
+        return "in its image only"
+    return _shown(folder) if folder.is_relative_to(layout.root) else SHIPPED
+
+
+@click.command()
+@click.argument("name")
+def create_stage(name: str) -> None:
+    """Make the stage NAME: its block in values.yaml, and a program in stages/NAME that runs as it is.
+
+    The program marks bone in a CT, to be changed into your own. NAME is what Kubernetes takes: lower-case letters,
+    digits and '-'. A program that is there already is kept.
+
+    \b
+    Examples:
+      clara-wf create_stage user-ai
+      clara-wf cs user-ai
+    """
+    from clara_argo.sdk import stages
+
+    layout = _layout()
+    made = stages.create(layout, name, _shipped())
+    folder = _shown(made.folder)
+    click.echo(f"stage {name}: between ##BEGIN_{name}## and ##END_{name}## in {_shown(layout.values)}")
+    click.echo(f"its program: {folder}{' (was there, and is kept)' if made.kept else '/main.py'}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also while a workflow uses it.")
+def delete_stage(name: str, force: bool) -> None:
+    """Take the block of the stage NAME out of values.yaml. Its program in stages/NAME stays: it is yours.
+
+    Refused while a workflow of the file uses the stage.
+
+    \b
+    Examples:
+      clara-wf delete_stage user-ai
+      clara-wf ds user-ai --force
+    """
+    from clara_argo.sdk import stages
+
+    layout = _layout()
+    left = stages.delete(layout, name, _shipped(), force=force)
+    click.echo(f"stage {name}: deleted from {_shown(layout.values)}")
+    if left is not None:
+        click.echo(f"its program stays in {_shown(left)}; remove the folder when you do not need it any more")
+
+
+def _shipped() -> frozenset[str]:
+    from clara_argo import project
+
+    return project.shipped_stages()

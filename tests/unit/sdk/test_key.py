@@ -1,0 +1,73 @@
+"""The NGC API key: taken where it is offered, kept for its owner alone, never shown."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from unit.sdk.typed import Done, typed
+
+Type = Callable[..., Done]
+KEY = "nvapi-AbC_123"
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("NGC_API_KEY", raising=False)
+    return tmp_path / "config" / "clara-argo" / "ngc-api-key"
+
+
+@pytest.fixture
+def type_(capsys: pytest.CaptureFixture[str]) -> Type:
+    return typed(capsys)
+
+
+def check(kept: Path, said: Done) -> None:
+    assert kept.read_text() == f"{KEY}\n" and kept.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    assert str(kept) in said.out and KEY not in said.out + said.err
+
+
+def test_from_the_environment(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGC_API_KEY", KEY)
+    check(kept, type_("clara-wf set_ngc_api_key"))
+
+
+def test_from_a_file_and_before_the_environment(
+    kept: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NGC_API_KEY", "other")
+    (tmp_path / "key").write_text(f"{KEY}\r\n")
+    check(kept, type_(f"clara-wf setkey --file {tmp_path}/key"))
+    kept.chmod(0o644)
+    check(kept, type_(f"clara-wf setkey --file {tmp_path}/key"))
+
+
+def test_from_a_hidden_prompt(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    asked = []
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda prompt: asked.append(prompt) or KEY)
+    check(kept, type_("clara-wf setkey"))
+    assert asked
+
+
+@pytest.mark.parametrize("text", ["", "two words", "a\nb", "ä", "x" * 1025])
+def test_what_is_no_key(kept: Path, type_: Type, tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text(text)
+    said = type_(f"clara-wf setkey --file {tmp_path}/key", 64)
+    assert "no key" in said.err and not kept.exists()
+
+
+def test_nowhere_to_take_it_from(kept: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert "--file" in type_("clara-wf setkey", 64).err
+    assert "no such file" in type_(f"clara-wf setkey --file {tmp_path}/none", 6).err
+    assert "cannot be read" in type_(f"clara-wf setkey --file {tmp_path}", 64).err

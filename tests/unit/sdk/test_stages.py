@@ -1,0 +1,200 @@
+"""An SDK folder from the outside: `clara init --sdk`, and what clara-wf does with its stages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from unit.sdk.typed import Done, typed
+
+from clara_argo import project
+from clara_argo.errors import NotFound, UsageError
+from clara_argo.sdk import layout
+
+ARTICLE = Path(__file__).parents[2] / "article"
+ID = "7b413e24-d018-4689-8c41-73272f6649d4"
+Type = Callable[..., Done]
+
+
+@pytest.fixture
+def type_(capsys: pytest.CaptureFixture[str]) -> Type:
+    return typed(capsys)
+
+
+@pytest.fixture
+def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: Type) -> Path:
+    """A new SDK folder; we are where the article is."""
+    type_(f"clara init --sdk {tmp_path}/sdk")
+    monkeypatch.chdir(tmp_path / "sdk" / "clara-reference-workflow")
+    return tmp_path / "sdk"
+
+
+@pytest.fixture
+def values(sdk: Path) -> Path:
+    return sdk / "clara-reference-workflow" / "charts" / "clara-workflow" / "values.yaml"
+
+
+def paste(values: Path, name: str = "workflow.yaml") -> None:
+    with open(values, "a") as file:
+        file.write((ARTICLE / name).read_text())
+
+
+def test_init_makes_what_it_says(tmp_path: Path, type_: Type) -> None:
+    said = type_(f"clara init --sdk {tmp_path}/new").out
+    names = [line.split()[0] for line in said.split("Next:")[0].splitlines()[1:] if line.strip()]
+    assert len(names) == 5 and all((tmp_path / "new" / name).exists() for name in names)
+    assert "not an empty folder" in type_(f"clara init --sdk {tmp_path}/new", 64).err
+    assert project.find_root(tmp_path / "new" / names[0]) == tmp_path / "new"
+
+
+def test_a_stage_comes_and_goes(sdk: Path, values: Path, type_: Type) -> None:
+    before = values.read_bytes()
+    said = type_("clara-wf cs user-ai").out
+    assert "##BEGIN_user-ai##" in said and f"..{os.sep}stages{os.sep}user-ai" in said
+    assert type_("clara-wf list").out.splitlines()[0].split() == ["user-ai", "../stages/user-ai"]
+    found = json.loads(type_("clara-wf ls -o json").out)
+    assert found["schema"] == 1 and {stage["name"] for stage in found["stages"]} >= {"user-ai", "dicom-reader"}
+    assert (found["stages"][0]["image"], found["stages"][0]["block"]) == ("user-ai:latest", True)
+    assert "stays in ../stages/user-ai" in type_("clara-wf ds user-ai").out
+    assert values.read_bytes() == before and (sdk / "stages" / "user-ai" / "main.py").is_file()
+    assert "is kept" in type_("clara-wf create user-ai").out
+
+
+def test_the_program_calls_itself_as_its_stage(sdk: Path, type_: Type) -> None:
+    type_("clara-wf create_stage user-ai")
+    assert not [path for path in (sdk / "stages" / "user-ai").iterdir() if "my-stage" in path.read_text()]
+
+
+@pytest.mark.parametrize("where", [".", "charts/clara-workflow", "..", "../clara-platform/files", "../stages"])
+def test_the_folder_is_found_from_below(sdk: Path, where: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(where)
+    type_("clara-wf cs user-ai")
+    assert (sdk / "stages" / "user-ai").is_dir()
+
+
+def test_outside_of_an_sdk_folder(tmp_path: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in ("clara-wf ls", "clara-wf cs x", "clara-wf ds x"):
+        assert "clara init --sdk DIR" in type_(line, NotFound.exit_code).err
+
+
+def test_both_spellings_of_the_folder(sdk: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a folder that was there before us: without clara.yaml."""
+    (sdk / "clara.yaml").unlink()
+    (sdk / "clara-reference-workflow").rename(sdk / "clara-reference-workflows")
+    monkeypatch.chdir(sdk)
+    type_("clara-wf cs user-ai")
+    (values,) = layout.values_of(sdk)
+    paste(values)
+    assert [node.name for node in project.workflow(project.find_root(values), "user-workflow").nodes][1] == "user-ai"
+    other = sdk / "clara-reference-workflow" / "charts" / "clara-workflow"
+    other.mkdir(parents=True)
+    (other / "values.yaml").touch()
+    assert "remove the other" in type_("clara-wf ls", UsageError.exit_code).err
+
+
+REFUSED = {
+    "capitals": ("clara-wf cs User_AI", 64, "for example user-ai"),
+    "nothing left of it": ("clara-wf cs _", 64, "Kubernetes wants"),
+    "too long": (f"clara-wf cs {'a' * 64}", 64, "1 to 63"),
+    "a path": ("clara-wf cs ../x", 64, "Kubernetes wants"),
+    "shipped": ("clara-wf cs dicom-reader", 64, "comes with clara-argo.*my-dicom-reader"),
+    "there": ("clara-wf cs other", 64, r"values.yaml:\d+:\d+: stage 'other' is there already.*clara-wf ds other"),
+    "a folder that is no stage": ("clara-wf cs mine", 64, "stages/mine is there already, and is no stage"),
+    "unknown": ("clara-wf ds othr", 6, "no stage 'othr'; did you mean 'other'"),
+    "not ours": ("clara-wf ds dicom-writer", 6, "there is nothing to delete"),
+    "without markers": ("clara-wf ds plain", 64, r"values.yaml:\d+:\d+: .*without ##BEGIN_plain##.*by hand"),
+    "no name": ("clara-wf cs", 64, "Missing argument"),
+    "no such word": ("clara-wf deploy", 64, "no command 'deploy'"),
+}
+
+
+@pytest.mark.parametrize(("line", "code", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_changes_nothing(
+    sdk: Path, values: Path, type_: Type, line: str, code: int, message: str
+) -> None:
+    type_("clara-wf cs other")
+    values.write_text(values.read_text().replace("stages:\n", "stages:\n    plain:\n        image: x\n"))
+    (sdk / "stages" / "mine").mkdir()
+    (sdk / "stages" / "mine" / "code.py").write_text("mine")
+    before = {path: path.read_bytes() for path in sdk.rglob("*") if path.is_file()}
+    assert re.search(message, type_(line, code).err)
+    assert {path: path.read_bytes() for path in sdk.rglob("*") if path.is_file()} == before
+
+
+def test_a_stage_in_use_is_deleted_by_force_only(values: Path, type_: Type) -> None:
+    type_("clara-wf cs user-ai")
+    paste(values)
+    before = values.read_text()
+    said = type_("clara-wf ds user-ai", UsageError.exit_code).err
+    line = before.splitlines().index(f" {ID}") + 1
+    assert f"is used by 'user-workflow' (line {line})" in said and "--force" in said
+    assert values.read_text() == before
+    type_("clara-wf ds user-ai --force")
+    assert "user-ai" in values.read_text() and "##BEGIN_user-ai##" not in values.read_text()
+
+
+def test_who_uses_a_stage_must_be_readable(values: Path, type_: Type) -> None:
+    type_("clara-wf cs user-ai")
+    with open(values, "a") as file:
+        file.write(f"{ID}:\n name: [\n")
+    assert "[yaml]" in type_("clara-wf ds user-ai", 2).err and "##BEGIN_user-ai##" in values.read_text()
+    assert "error:" in type_("clara-wf ls").err
+    type_("clara-wf ds user-ai --force")
+
+
+@pytest.mark.parametrize("line", ["clara-wf cs user-ai", "clara-wf ds other", "clara-wf ls"])
+def test_broken_markers_stop_every_command(sdk: Path, values: Path, type_: Type, line: str) -> None:
+    values.write_text("stages:\n    ##BEGIN_other##\n    ##BEGIN_user-ai##\n    ##END_other##\n")
+    before = values.read_bytes()
+    assert "values.yaml:2:5: error: ##BEGIN_other## has no ##END_other##" in type_(line, 0 if "ls" in line else 2).err
+    assert values.read_bytes() == before and not (sdk / "stages" / "user-ai").exists()
+
+
+def test_a_folder_that_was_made_goes_when_the_block_cannot(sdk: Path, values: Path, type_: Type) -> None:
+    values.chmod(0o444)
+    assert "read-only" in type_("clara-wf cs user-ai", UsageError.exit_code).err
+    assert not (sdk / "stages" / "user-ai").exists()
+
+
+def test_workflows_of_the_file_are_found_by_name_and_id(sdk: Path, values: Path, type_: Type) -> None:
+    type_("clara-wf cs user-ai")
+    paste(values)
+    for name in ("user-workflow", ID, ID.replace("-", "")):
+        graph = project.workflow(sdk, name)
+        assert [node.name for node in graph.nodes] == ["dicom-reader", "user-ai", "dicom-writer"]
+    assert graph.nodes[1].spec.folder == sdk / "stages" / "user-ai"
+    assert "user-workflow" in [workflow.name for workflow in project.workflows(sdk)]
+    assert set(project.files_of(sdk, [ID])) == {str(values.relative_to(sdk)), "stages/user-ai/stage.yaml"}
+
+
+def test_a_folder_read_without_its_lock_is_repaired_and_named(values: Path, type_: Type) -> None:
+    """R7; an error under --strict."""
+    type_("clara-wf cs user-ai")
+    paste(values)
+    values.write_text(values.read_text().replace('"user-ai.lock"]', '""]'))
+    said = type_(f"clara lint {values}")
+    assert "[R7]" in said.out
+    strict = type_(f"clara lint --strict {values}", 2).out.splitlines()
+    assert [": error: " in line for line in strict if "[R7]" in line] == [True]
+
+
+def test_without_words_it_prints_the_articles_list(type_: Type) -> None:
+    said = type_("clara-wf").out
+    for words in ("list_stages | list | ls", "create_stage | create | cs NAME", "delete_stage | delete | ds NAME"):
+        assert words in said
+    assert "set_ngc_api_key | setkey" in said and "trtis" not in said
+
+
+def test_listing_loads_nothing_heavy(sdk: Path) -> None:
+    code = "import sys; from clara_argo.cli.clara_wf import main\ntry: main(['ls'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    modules = set(done.stdout.splitlines()[-1].split())
+    heavy = {"numpy", "pydicom", "hera", "minio", "ssl", "asyncio", "clara_argo.runners", "clara_argo.compile"}
+    assert "clara_argo.sdk" in modules and not modules & heavy
