@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
+from clara_argo import shim
 from clara_argo.model.workflow import StageSpec
 from clara_driver import contract
 
@@ -52,14 +53,15 @@ def variables(
 def of_a_process(folders: Folders[Path], library: Path) -> dict[str, str]:
     """PATH begins with the interpreter's folder: `python3` in a shell script is the Python that runs `clara`.
 
-    `library` holds clara_driver only.
+    `library` holds clara_driver only; operators of Clara Deploy find the library that they import.
     """
+    libraries = [library, shim.folder()] if folders.application and shim.wanted(folders.application) else [library]
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": str(folders.temporary),
         "TMPDIR": str(folders.temporary),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(library),
+        "PYTHONPATH": os.pathsep.join(map(str, libraries)),
         "PYTHONDONTWRITEBYTECODE": "1",  # the code of a stage is not ours to write to
         "PYTHONUNBUFFERED": "1",  # logs are live
     }

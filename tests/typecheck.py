@@ -12,15 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = sorted(path.parent for path in (ROOT / "stages").glob("*/stage.yaml"))
 
 
-def mypy(*arguments: str, cwd: Path = ROOT) -> int:
+def mypy(*arguments: str, cwd: Path = ROOT, path: str = "tests") -> int:
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--strict", *arguments]
-    environment = {**os.environ, "MYPYPATH": str(ROOT / "tests")}
+    folders = os.pathsep.join(str(ROOT / folder) for folder in path.split(":"))
+    environment = {**os.environ, "MYPYPATH": folders}
     return subprocess.run(command, cwd=cwd, env=environment, check=False).returncode
 
 
 def main() -> int:
     codes = [mypy("-p", "clara_argo", "-p", "clara_adapter", "-p", "clara_driver")]
     codes.append(mypy("--explicit-package-bases", "tests/cluster", "benchmarks/argo.py"))
+    codes.append(mypy("-p", "clara", path="stages/shim:stages"))
     for stage in STAGES:
         print(f"stage {stage.name}", flush=True)
         files = sorted(path.name for path in stage.glob("*.py"))

@@ -1,7 +1,8 @@
 """The folders that images are built from: what a Dockerfile may copy.
 
-A stage's has `clara_driver` beside its files, the adapter's the packages of clara-argo. The same from a checkout and
-from an installed wheel. Files are linked where that is possible; everyone may read them, as in the image.
+A stage's has `clara_driver` beside its files, and `clara` where its code imports that; the adapter's has the packages
+of clara-argo. The same from a checkout and from an installed wheel. Files are linked where that is possible; everyone
+may read them, as in the image.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import clara_driver
-from clara_argo import shipped
+from clara_argo import shim, shipped
 
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", ".venv", ".*_cache")
 ADAPTER_FILES = ("Dockerfile", "requirements.txt", "constraints.txt")
@@ -30,11 +31,13 @@ sys.exit(main())
 
 
 def stage(source: Path, target: Path) -> None:
-    """Make `target`, which must not be there, from a stage's folder. A `clara_driver` of its own stays."""
+    """Make `target`, which must not be there, from a stage's folder. A `clara_driver` or `clara` of its own stays."""
     _tree(source, target)
     driver = target / clara_driver.__name__
     if not driver.exists():
         _tree(Path(clara_driver.__file__).parent, driver)
+    if shim.wanted(source):
+        _tree(shim.package(), target / shim.PACKAGE)
     _let_all_read(target)
 
 

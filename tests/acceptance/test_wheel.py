@@ -48,6 +48,7 @@ def test_everything_is_shipped_and_nothing_else(wheel: Path) -> None:
         assert {f"stages/{stage}/stage.yaml", f"stages/{stage}/main.py"} <= shipped
     assert {"stages/ct-organ-seg/models/ct-organs/1/model.onnx", "templates/workflows/ct-organs.yaml"} <= shipped
     assert {"manifests/overlays/kind/kustomization.yaml", "manifests/credentials/s3.env.example"} <= shipped
+    assert {"stages/shim/clara/driver.py", "stages/shim/clara/logging/perf_logger.py"} <= shipped
     assert "manifests/credentials/s3.env" not in shipped
     assert {"stages/dicom-reader/Dockerfile", "adapter/Dockerfile", "adapter/constraints.txt"} <= shipped
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]

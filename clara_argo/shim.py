@@ -1,0 +1,53 @@
+"""The library `clara` that operators of Clara Deploy import: whether a stage's code does, and where ours is.
+
+It is offered to those stages only: the name belongs to other packages as well, which must stay what they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from clara_argo import shipped
+
+PACKAGE = "clara"
+IMPORT = re.compile(
+    rb"^[ \t]*(?:from|import)[ \t]+(?:\w[\w., \t]*,[ \t]*)?clara(?:\.logging(?:\.\w+)?)?(?![\w.])", re.MULTILINE
+)
+MAX_FILES = 1000  # Python files of a stage that are looked at
+MAX_BYTES = 1 << 20  # of each
+LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "venv"}
+
+
+def folder() -> Path:
+    """Holds the package `clara` and nothing else: a folder for PYTHONPATH."""
+    return shipped.folder("stages") / "shim"
+
+
+def package() -> Path:
+    return folder() / PACKAGE
+
+
+def wanted(stage: Path) -> bool:
+    """Whether the code in a stage's folder imports the library, and does not bring one of its own."""
+    if (stage / PACKAGE).is_dir() or (stage / f"{PACKAGE}.py").is_file():
+        return False
+    return any(IMPORT.search(text) for text in _programs(stage))
+
+
+def _programs(stage: Path) -> Iterator[bytes]:
+    """The beginning of each Python file; folders of installed packages and what is hidden are left out."""
+    number = 0
+    for place, folders, files in os.walk(stage):
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith("."))
+        for name in sorted(files):
+            path = Path(place, name)
+            if not name.endswith(".py") or not path.is_file():
+                continue
+            number += 1
+            if number > MAX_FILES:
+                return
+            with open(path, "rb") as file:
+                yield file.read(MAX_BYTES)
