@@ -102,6 +102,8 @@ def build(
         return
     for one in wanted:
         talk(f"{one.name}: {builder.name} builds {one.image}")
+        if advice := platform.advice(one):
+            talk(f"{one.name}: {advice}")
         platform.build(one, plan, talk if verbose else (lambda line: None))
         if form == "text":
             click.echo(" ".join(filter(None, [one.image, str(plan.archive(one) or "")])))

@@ -5,6 +5,7 @@ An image is built from the folder with its Dockerfile and what `buildcontext` la
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import clara_argo
-from clara_argo import shipped
+from clara_argo import shim, shipped
 from clara_argo.errors import NotFound, UsageError
 from clara_argo.graph import Graph
 from clara_argo.model.workflow import Image, StageSpec
@@ -25,6 +26,8 @@ ADAPTER = "adapter"
 ADAPTER_IMAGE = Image(repository="clara-argo/adapter", tag=clara_argo.__version__)
 DOCKERFILE = "Dockerfile"
 BASE = "BASE"  # the argument of our Dockerfiles that names the image they begin with
+# A line of a Dockerfile that takes the folder `clara`, or everything, out of the context.
+TAKES_SHIM = re.compile(r"^\s*(?:COPY|ADD)\s+(?:\S+\s+)*(?:\./)?(?:clara/?|\.)\s+\S", re.IGNORECASE | re.MULTILINE)
 VERSION_LABEL = "org.opencontainers.image.version"
 
 
@@ -79,6 +82,18 @@ def _wanted(name: str, stages: Stages, registry: str) -> Wanted:
         message = f"{spec.folder}/stage.yaml names its image by a digest, which a new one will not have"
         raise UsageError(f"{message}; give it a tag while you build it")
     return Wanted(name=name, image=spec.image.within(registry), version=spec.image.tag, folder=spec.folder)
+
+
+def advice(one: Wanted) -> str:
+    """What an image may lack: Clara's own library, when the code imports it and the Dockerfile does not copy ours."""
+    if one.name == ADAPTER or not shim.wanted(one.folder):
+        return ""
+    if TAKES_SHIM.search((one.folder / DOCKERFILE).read_text(encoding="utf-8", errors="replace")):
+        return ""
+    return (
+        f"its code imports '{shim.PACKAGE}', which its Dockerfile does not copy; unless the image that it begins with "
+        f"has it, add: COPY {shim.PACKAGE} /opt/clara/{shim.PACKAGE}"
+    )
 
 
 def of_workflow(graph: Graph, registry: str = "") -> dict[str, tuple[str, ...]]:

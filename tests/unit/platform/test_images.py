@@ -254,6 +254,29 @@ def test_a_stage_of_ones_own_is_built_from_its_folder(fakes: Fakes) -> None:
     assert "is there already" in clara("images", "context", "mine", "laid", code=64).stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("COPY clara_driver /opt/clara/clara_driver", True), ("# COPY clara /opt/clara/clara", True),
+        ("COPY clara /opt/clara/clara", False), ("copy --chown=1:1 ./clara/ /opt/clara/clara", False),
+        ("COPY clara_driver clara /opt/", False), ("ADD . /app", False), ("COPY *.py /app/clara ", True),
+    ],
+)  # fmt: skip
+def test_an_operator_of_clara_deploy_gets_its_library(fakes: Fakes, line: str, said: bool) -> None:
+    fakes.install("docker")
+    folder = stage("mine", "image: r.example/mine:1")
+    (folder / "main.py").write_text("from clara import Driver\n")
+    (folder / "Dockerfile").write_text(f"FROM base\n{line}\nRUN true\n")
+    done = clara("images", "build", "mine")
+    (files,) = fakes.contexts
+    assert {"clara/driver.py", "clara/logging/perf_logger.py", "clara_driver/contract.py"} < set(files)
+    assert ("add: COPY clara /opt/clara/clara" in done.stderr) is said
+    (folder / "clara").mkdir()
+    (folder / "clara/__init__.py").touch()
+    assert "COPY" not in clara("images", "build", "mine").stderr
+    assert "clara/driver.py" not in fakes.contexts[1], "its own stays"
+
+
 def test_the_adapter_runs_from_its_context(fakes: Fakes, tmp_path: Path) -> None:
     """Its packages and its launcher are enough, with the libraries of its requirements: nothing of the checkout."""
     clara("images", "context", "adapter", tmp_path / "laid")
