@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clara_argo.errors import NotInstalled
 from clara_argo.model.workflow import StageSpec
+from clara_argo.runners import hints
 
 PYTHON = re.compile(r"python(3(\.\d+)?)?")
 REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*(.*)")
@@ -27,21 +28,18 @@ def words(spec: StageSpec, arguments: tuple[str, ...] = ()) -> list[str]:
         )
     if not spec.command:
         raise NotInstalled(f"{spec.folder / 'stage.yaml'}: stage '{spec.name}' has no command; add 'command: [...]'")
-    for word in spec.command:
-        if _of_image(word, spec):
+    for word in (*spec.command, *arguments):
+        if path := hints.path_in(word, spec):
             raise NotInstalled(
-                f"stage '{spec.name}': its command needs {word}, a path inside its image, so it runs in a container "
-                f"only; as a process, write paths relative to the stage's folder"
+                f"stage '{spec.name}': its command needs {path}, a path inside its image, so it runs in a container "
+                f"only: {hints.ENGINE}; as a process, write paths relative to the stage's folder, and take folders "
+                f"from the variables of the contract"
             )
     head, *rest = spec.command
     if PYTHON.fullmatch(head):
         _check_requirements(spec.name, spec.folder)
         head = sys.executable
     return [_in_folder(spec.folder, head), *(_in_folder(spec.folder, word) for word in rest), *arguments]
-
-
-def _of_image(word: str, spec: StageSpec) -> bool:
-    return any(word == root or word.startswith(root.rstrip("/") + "/") for root in {spec.app_dir, "/app"})
 
 
 def _in_folder(folder: Path, word: str) -> str:

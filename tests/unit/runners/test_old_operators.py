@@ -1,0 +1,166 @@
+"""Programs as people wrote them for Clara Deploy, unmodified, as processes of the local runner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from unit.runners import graphs
+from unit.runners.contract import JOB, end
+
+from clara_argo.errors import NotInstalled
+from clara_argo.graph import Graph
+from clara_argo.model.job import Job, JobState, Payload
+from clara_argo.model.workflow import StageSpec
+from clara_argo.runners import hints
+from clara_argo.runners.local import LocalRunner
+
+PROGRAMS = Path(__file__).resolve().parents[2] / "old_operators"
+DICOM = "\0" * 128 + "DICM"
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[LocalRunner]:
+    with LocalRunner(tmp_path / "home", backoff=0.05, grace=1) as made:
+        yield made
+
+
+class World:
+    def __init__(self, runner: LocalRunner) -> None:
+        self.runner = runner
+
+
+def operator(root: Path, name: str, **values: Any) -> StageSpec:
+    """A stage folder with one of the programs, as its author would lay it out."""
+    text = (PROGRAMS / name).read_text()
+    stage = Path(name).stem.replace("_", "-")
+    return (
+        graphs.shell(root, stage, text, **values)
+        if name.endswith(".sh")
+        else graphs.python(root, stage, text, **values)
+    )
+
+
+def run(runner: LocalRunner, graph: Graph, payload: Payload) -> tuple[Job, Path]:
+    runner.submit(graph, JOB, payload)
+    job = end(World(runner))  # type: ignore[arg-type]
+    return job, runner.home / "jobs" / JOB
+
+
+def written(folder: Path) -> Mapping[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_chain_of_them(runner: LocalRunner, tmp_path: Path) -> None:
+    publish = {"publish": True, "env": {"NVIDIA_CLARA_NII_EXTENSION": ".seg", "NVIDIA_CLARA_TRTISURI": "triton:8000"}}
+    graph = graphs.chain(
+        operator(tmp_path, "checked_copy.py"), operator(tmp_path, "convert.sh"),
+        operator(tmp_path, "inference_app.py", **publish),
+    )  # fmt: skip
+    job, folder = run(runner, graph, graphs.payload(tmp_path, **{"one.dcm": DICOM + "abc"}))
+    assert job.state is JobState.SUCCEEDED, job
+    assert written(folder / "checked-copy/output") == {"one.dcm": DICOM + "abc"}
+    assert written(folder / "convert/output") == {"one.dcm": DICOM + "ABC"}
+    assert (folder / "convert/logs/1/convert.log").read_text() == "converted\n"
+    made = written(folder / "inference-app/output")
+    assert made == {"one.dcm.seg": DICOM + "ABC", "server.json": '["triton", "8000"]'}
+    assert json.loads((folder / "inference-app/publish/config.meta").read_text())["density"] == "one.dcm.seg"
+    assert (
+        "Application setup started: Inference application setup"
+        in (folder / "inference-app/logs/1/stderr.log").read_text()
+    )
+    assert (folder / "checked-copy/locks/checked-copy.lock").exists()
+
+
+def test_what_it_raised_is_the_reason(runner: LocalRunner, tmp_path: Path) -> None:
+    payload = graphs.payload(tmp_path, **{"one.dcm": DICOM, "notes.txt": "none"})
+    job, _ = run(runner, graphs.chain(operator(tmp_path, "checked_copy.py")), payload)
+    message = job.stage("checked-copy").message
+    assert message == "exit code 1: Exception: 1 invalid DICOM part-10 file(s) found"
+
+
+def test_handlers_payload_and_identity_with_several_inputs(runner: LocalRunner, tmp_path: Path) -> None:
+    left, right = (graphs.shell(tmp_path, name, f'echo x > "$CLARA_OUTPUT/{name}.txt"') for name in ("left", "right"))
+    last = operator(tmp_path, "callbacks.py")
+    graph = graphs.graph(graphs.node(left), graphs.node(right), graphs.node(last, "left", "right"))
+    job, folder = run(runner, graph, graphs.payload(tmp_path))
+    assert job.state is JobState.SUCCEEDED, job
+    state = json.loads((folder / "callbacks/output/state.json").read_text())
+    assert state["prepared"] is True and state["job"] == [str(UUID(JOB)), "test", "callbacks"]
+    assert state["inputs"] == {"left": ["left.txt"], "right": ["right.txt"]}
+    assert (folder / "callbacks/logs/1/stdout.log").read_text() == "cleaned True\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "args", "path"),
+    [
+        ({"command": ("python3", "/app/main.py")}, (), "/app/main.py"),
+        ({"command": ("sh", "-c", "cp -r /input/* /output")}, (), "/input/*"),
+        ({"command": ("python3", "main.py", "--out=/output/x")}, (), "/output/x"),
+        ({}, ("--study", "/dcm"), "/dcm"),
+        ({"app_dir": "/workspace"}, ("/workspace/model.bin",), "/workspace/model.bin"),
+        ({"input_paths": ("/data/in",)}, ("-i", "/data/in"), "/data/in"),
+        ({"output_paths": {"": "/results"}}, ("-o:/results",), "/results"),
+    ],
+)  # fmt: skip
+def test_paths_of_a_container_in_the_command_are_refused(
+    runner: LocalRunner, tmp_path: Path, values: dict[str, Any], args: tuple[str, ...], path: str
+) -> None:
+    spec = operator(tmp_path, "fixed_folders.py", **values)
+    with pytest.raises(NotInstalled) as refused:
+        runner.submit(graphs.graph(graphs.node(spec, args=args)), JOB, graphs.payload(tmp_path))
+    assert f"its command needs {path}, a path inside its image" in str(refused.value)
+    assert "--engine podman or docker" in str(refused.value)
+    assert runner.list() == ()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "input",
+        "./input",
+        "my/input/x",
+        "/application",
+        "/inputs",
+        "a.b/output",
+        "//host",
+        "/input.txt",
+        "-/output-x",
+        "",
+    ],
+)
+def test_other_words_are_not(word: str) -> None:
+    assert hints.path_in(word, StageSpec(name="x")) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("ls: cannot access '/input': No such file or directory", "it needs /input,"),
+        ("sh: 1: cannot create /output/x: Directory nonexistent", "it needs /output/x,"),
+        ("PermissionError: [Errno 13] Permission denied: '/publish/a b'", "it needs /publish/a,"),
+        ("FileNotFoundError: /no/such\nINFO: exited", ""),
+        ("No such file or directory: '/input'\nfailed to list files\nException: nothing", "it needs /input,"),
+        ("cannot open '/app/nothing' (/app/nothing)", "it needs /app/nothing,"),
+        ("error: /input. does not exist", "it needs /input,"),
+        ("FileNotFoundError: No such file or directory: '/jobs/1/input/liver;payload'", "split at ';' first"),
+        ("ModuleNotFoundError: No module named 'tensorrtserver'", "update its client"),
+        ("404 Client Error: Not Found for url: http://trtis:8000/api/status", "update its client"),
+        ("my /api/statuses are fine, and so is /input", ""),
+        ("", ""),
+    ],
+)
+def test_advice(said: str, advice: str) -> None:
+    found = hints.advice(said, StageSpec(name="x"))
+    assert advice in found and bool(advice) is bool(found)
+    within = hints.advice(said, StageSpec(name="x"), contained=True)
+    assert within == ("" if "--engine" in found else found)
+
+
+def test_advice_looks_at_the_end() -> None:
+    text = "No such file or directory: '/input'\n" + "it went on\n" * 30
+    assert hints.advice(text, StageSpec(name="x")) == ""
