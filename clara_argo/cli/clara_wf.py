@@ -13,16 +13,19 @@ WORDS: dict[str, tuple[str, ...]] = {  # as the article prints them: first the c
     "list_stages": ("list", "ls"),
     "create_stage": ("create", "cs"),
     "delete_stage": ("delete", "ds"),
+    "test_workflow": ("test",),
     "set_ngc_api_key": ("setkey",),
 }
 ARGUMENTS = {
     "create_stage": "NAME",
     "delete_stage": "NAME",
+    "test_workflow": "[WORKFLOW_ID] [JOB_ID]",
 }
 COMMANDS = {
     "list_stages": Entry("sdk_stages", "list_stages", "List the stages."),
     "create_stage": Entry("sdk_stages", "create_stage", "Make a stage and its program."),
     "delete_stage": Entry("sdk_stages", "delete_stage", "Delete a stage; its program stays."),
+    "test_workflow": Entry("sdk_test", "test_workflow", "Run a workflow on made-up input, or on yours."),
     "set_ngc_api_key": Entry("sdk_key", "set_ngc_api_key", "Keep an NGC API key."),
 }
 
@@ -63,6 +66,7 @@ def main(context: click.Context) -> None:
       clara init --sdk my-sdk && cd my-sdk/clara-reference-workflow
       clara-wf cs my-ai
       clara-wf ls
+      clara-wf test 7b413e24-d018-4689-8c41-73272f6649d4
 
     Exit codes: 0 done, 2 definition wrong, 3 something is not installed, 4 job failed, 5 held by another process,
     6 not found, 64 usage, 75 try again, 130 interrupted.
