@@ -376,6 +376,7 @@ def test_images(written: str, expected: str) -> None:
         ("env: {1A: x}", "env"),
         ("env: {A-B: x}", "env"),
         ("env: {CLARA_INPUT: x}", "env"),
+        ("env: {NGC_API_KEY: x}", "secret"),
         ("env: {A: [x]}", "value"),
         ("env: [A]", "kind"),
         ("image: {repository: r, tag: '1', digest: 'sha256:0'}", "image"),
