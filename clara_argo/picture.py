@@ -31,7 +31,7 @@ def described(text: str) -> list[str]:
     return [
         line
         for paragraph in text.splitlines()
-        for line in textwrap.wrap(_printable(paragraph), WIDTH, initial_indent="  ", subsequent_indent="  ") or [""]
+        for line in textwrap.wrap(printable(paragraph), WIDTH, initial_indent="  ", subsequent_indent="  ") or [""]
     ]
 
 
@@ -60,10 +60,11 @@ def _notes(graph: Graph, node: Node) -> str:
 
 def _word(text: str) -> str:
     """An argument as people would type it; what could steer a terminal is shown as an escape."""
-    return shlex.quote(_printable(text))
+    return shlex.quote(printable(text))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """What could steer a terminal as an escape."""
     return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 

@@ -140,6 +140,11 @@ class _Known(Mapping[str, StageSpec]):
         )  # fmt: skip
 
 
+def known(specs: Iterable[StageSpec], stages: Stages) -> Mapping[str, StageSpec]:
+    """The stages that a file may use which defines these itself."""
+    return _Known(Workflow(id="", name="", steps=(), results=(), stages=tuple(specs)), stages, Findings())
+
+
 def graph(path: Path, *, name: str | None = None, strict: bool = False) -> Graph:
     """The workflow of a file; one with several needs `name`, a name or an id.
 
@@ -179,6 +184,11 @@ def _resolve(workflow: Workflow, stages: Stages, findings: Findings) -> Graph:
     everything = findings.check()
     assert result is not None  # no error was found, so there is a graph
     return replace(result, findings=everything)
+
+
+def resolved(workflow: Workflow, stages: Stages) -> Graph:
+    """The graph of a workflow that `workflows` found. Raises DefinitionError."""
+    return _resolve(workflow, stages, Findings(workflow.source, strict=stages.strict))
 
 
 def _graph(workflow: Workflow, stages: Stages, findings: Findings) -> tuple[tuple[Finding, ...], Graph | None]:

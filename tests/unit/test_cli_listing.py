@@ -1,0 +1,137 @@
+"""`clara workflows` and `clara stages` as a user types them: the project's first, then what is shipped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clara_argo import needs, project, shipped
+from clara_argo.cli import main
+from clara_argo.graph import Graph
+from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
+
+FILES = [path for path in (shipped.folder("templates") / "workflows").glob("*.yaml") if ".argo." not in path.name]
+
+
+def clara(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new project, where the user is."""
+    clara("init", str(tmp_path / "p"))
+    monkeypatch.chdir(tmp_path / "p")
+    return tmp_path / "p"
+
+
+def listed(what: str) -> dict[str, dict[str, Any]]:
+    value = json.loads(clara(what, "list", "-o", "json").stdout)
+    assert value["schema"] == 1
+    return {entry["name"]: entry for entry in value[what]}
+
+
+def test_workflows_of_the_project_and_shipped_ones(folder: Path) -> None:
+    found = listed("workflows")
+    assert list(found)[0] == "bone" and found["bone"]["source"] == "workflow.yaml"
+    assert len(found) == len(FILES) + 1 and {e["source"] for e in found.values()} == {"workflow.yaml", "shipped"}
+    ct = found["ct-ai"]
+    assert (ct["id"], ct["takes"], ct["gives"]) == ("0fcdcdea-89c6-456f-b20a-bc7379c54ef2", ["dicom"], ["dicom"])
+    assert (ct["memory"], ct["gpu"], ct["models"]) == ("4Gi", 0, ["ct-organs"]) and len(ct["images"]) == 3
+    heading, *rows = clara("workflows", "list").stdout.splitlines()
+    assert heading.split() == ["NAME", "ID", "TAKES", "GIVES", "NEEDS", "FROM", "STAGES"]
+    assert [row.split()[0] for row in rows] == list(found)
+    assert next(row for row in rows if row.startswith("ct-ai ")).endswith("dicom-reader, ct-organ-seg, dicom-writer")
+
+
+def test_every_shipped_workflow_says_what_it_is_for_and_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, entry in listed("workflows").items():
+        assert entry["takes"] and entry["gives"] and entry["memory"], name
+        assert entry["description"] or name == "ct-organs"
+
+
+def test_a_wrong_workflow_is_listed_as_such(folder: Path) -> None:
+    path = folder / "workflow.yaml"
+    path.write_text(path.read_text().replace("my-stage", "no-stage"))
+    assert "no stage 'no-stage'" in listed("workflows")["bone"]["wrong"]
+    row = clara("workflows", "list").stdout.splitlines()[1]
+    assert row.startswith("bone ") and "clara lint" in row and "workflow.yaml" in row
+
+
+def test_a_name_that_steers_a_terminal_is_shown_as_text(folder: Path) -> None:
+    path = folder / "workflow.yaml"
+    path.write_text(path.read_text().replace("name: bone", 'name: "\\e[2Jx"'))
+    assert "\x1b" not in clara("workflows", "list").stdout
+
+
+def test_one_workflow_by_name_and_by_id(folder: Path) -> None:
+    text = clara("workflows", "show", "liver-seg").stdout
+    assert "its volume in ml" in text and "[--report volumes]  → result" in text and "models: ct-organs" in text
+    value = json.loads(clara("workflows", "show", "FD3EE8BFB9F34808BD60243F870FF9BD", "-o", "json").stdout)
+    assert (value["schema"], value["name"], value["takes"]) == (1, "liver-seg", ["dicom"])
+    assert "clara run workflow.yaml --input" in clara("workflows", "show", "bone").stdout
+    assert "did you mean 'ct-ai'" in clara("workflows", "show", "ct-a", code=6).stderr
+
+
+def test_stages(folder: Path) -> None:
+    (folder / "stages" / "broken").mkdir()
+    (folder / "stages" / "broken" / "stage.yaml").write_text("timeout: soon\n")
+    found = listed("stages")
+    assert (found["my-stage"]["takes"], found["my-stage"]["gives"]) == (["volume"], ["labels"])
+    assert found["my-stage"]["folder"] == str(folder / "stages" / "my-stage")
+    assert "'timeout'" in found["broken"]["wrong"]
+    rows = {row.split()[0]: row for row in clara("stages", "list").stdout.splitlines()[1:]}
+    assert list(rows) == list(found) == sorted(found)
+    assert rows["dicom-reader"].endswith(" shipped") and "clara lint" in rows["broken"]
+
+
+def test_one_stage(folder: Path) -> None:
+    text = clara("stages", "show", "my-stage").stdout
+    assert "Marks bone in a CT by a threshold" in text and "takes:   volume" in text
+    value = json.loads(clara("stages", "show", "dicom-writer", "-o", "json").stdout)
+    assert value["schema"] == 1 and value["study"] and value["description"].startswith("Label maps and volumes in")
+    (folder / "stages" / "my-stage" / "README.md").write_bytes(b"# x\n\n\xff\x1b[2J\n")
+    assert "\x1b" not in clara("stages", "show", "my-stage").stdout
+    (folder / "stages" / "my-stage" / "README.md").unlink()
+    assert json.loads(clara("stages", "show", "my-stage", "-o", "json").stdout)["description"] == ""
+    assert "did you mean 'my-stage'" in clara("stages", "show", "mystage", code=6).stderr
+
+
+def test_needs_are_those_of_the_stage_that_asks_for_most() -> None:
+    steps = (Step(stage="a", reads=("a/input",)), Step(stage="b", reads=("a/output",), waits_for=("a.lock",)))
+    workflow = Workflow(id="7b413e24-d018-4689-8c41-73272f6649d4", name="w", steps=steps, results=("b/output",))
+    stages = {
+        "a": StageSpec(name="a", takes=("x",), resources=Resources(memory="900Mi", gpu=2), models=("m", "n")),
+        "b": StageSpec(
+            name="b", gives=("y", "z"), study=True, resources=Resources(memory="1G"), models=("n",),
+            image=Image(repository="r", tag="1"),
+        ),
+    }  # fmt: skip
+    found = needs.of(Graph.of(workflow, stages))
+    assert (found.takes, found.gives, found.images) == (("dicom", "x"), ("y", "z"), ("r:1",))
+    assert found.machine == "1G, 2 GPUs, model m, model n"
+
+
+@given(st.integers(1, 999), st.sampled_from(["", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi", "E", "Ei"]))
+def test_a_quantity_is_the_number_times_its_suffix(number: int, suffix: str) -> None:
+    plain = suffix.removesuffix("i").upper()
+    power = ["", "K", "M", "G", "T", "P", "E"].index(plain)
+    assert needs.size(f"{number}{suffix}") == number * (1024 if suffix.endswith("i") else 1000) ** power
+    assert needs.size(f"{number}e3") == number * 1000 and needs.size("") == 0
+
+
+def test_what_is_listed_can_be_resolved_without_reading_it_again(folder: Path) -> None:
+    stages = project.stage_specs(folder)
+    for workflow in project.workflows(folder):
+        assert project.resolved(workflow, stages).digest == project.workflow(folder, workflow.name).digest
