@@ -19,6 +19,12 @@ SHORT = 12  # digits of a job's id that tables show
 FORMAT = click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", help="What to print.")
 ON = click.option("--on", metavar="TARGET", help="Where the job is; otherwise this machine, then jobs started here.")
 
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["process", "podman", "docker"]),
+    help="What runs a stage on this machine: a process, unless said, or its image; a job resumes with what it had.",
+)
+
 
 class Found(NamedTuple):
     """A job, the runner that has it, and the name of its target."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import FORMAT, Found, find, new_id, remember, remembering
+from clara_argo.cli.common import ENGINE, FORMAT, Found, find, new_id, remember, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--input", "source", type=click.Path(path_type=Path), required=True, help="Folder with the study.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for the result; new or empty.")
 @click.option("--on", "target", metavar="TARGET", default="local", help="Where: local, argo, or a target of your own.")
+@ENGINE
 @click.option("--workflow", help="Name or id, when FILE holds several workflows.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Stages at the same time; as many as processors otherwise.")
 @click.option("--job", "name", help="Id of the job, 32 hex digits; a new one otherwise. With --resume: also a prefix.")
@@ -33,6 +34,7 @@ def run(
     source: Path,
     output: Path,
     target: str,
+    engine: str | None,
     workflow: str | None,
     jobs: int | None,
     name: str | None,
@@ -41,7 +43,8 @@ def run(
 ) -> None:
     """Run the workflow in FILE on this machine, or on a cluster.
 
-    On this machine stages are processes; what they wrote and said stays in CLARA_HOME (~/.local/state/clara-argo).
+    On this machine stages are processes, or run each in its image with --engine podman or docker (docs/engines.md);
+    what they wrote and said stays in CLARA_HOME (~/.local/state/clara-argo).
     On a cluster they are pods of Argo Workflows: the template is put there when it is new or has changed, the study
     goes through the cluster's store, and the store's copies of study and result go once the result lies in --output.
     Ctrl-C ends everything, there too, and leaves a job that resumes.
@@ -50,6 +53,7 @@ def run(
     Examples:
       clara run ct-organs.yaml --input CT --output result
       clara run ct-organs.yaml --input CT --output result --jobs 2
+      clara run ct-organs.yaml --input CT --output result --engine podman
       clara run ct-organs.yaml --input CT --output result --on argo
       clara run ct-organs.yaml --input CT --output result --resume
     """
@@ -66,7 +70,7 @@ def run(
     for finding in graph.findings:
         talk(str(finding))
     end_on_signals()
-    with targets.open_runner(target, jobs=jobs, apply=True) as runner:
+    with targets.open_runner(target, jobs=jobs, apply=True, engine=engine) as runner:
         found, before = _start(runner, graph, work, output, target, name, resume)
         again = _again(file, source, output, target, workflow, found.job)
         if form == "text":

@@ -69,6 +69,11 @@ def input_path(node: Node, read: Read) -> PurePosixPath:
     return one / read.name if len(node.reads) > 1 else one
 
 
+def base() -> dict[str, str]:
+    """What every container starts with, besides what its image says."""
+    return {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), "PYTHONUNBUFFERED": "1"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Containers:
     """Makes the containers of one graph."""
@@ -141,8 +146,7 @@ class Containers:
             contract.CREATED: CREATED,
             contract.ATTEMPT: attempt,
         }
-        base = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), "PYTHONUNBUFFERED": "1"}
-        found = variables(node.spec, folders(node), facts, base)
+        found = variables(node.spec, folders(node), facts, base())
         return [{"name": name, "value": literal(value)} for name, value in found.items()]
 
     def resources(self, spec: StageSpec) -> Object:

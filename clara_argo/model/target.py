@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 LOCAL = "local"  # this machine; no target may have its name
+PROCESS = "process"  # the engine of this machine that needs no container, and the one that runs unless said
 ARGO = "argo"  # the target that needs no settings: the current context of the kubeconfig
 
 

@@ -1,4 +1,4 @@
-"""One attempt at one stage: lay out its folders, run its process, take over what it wrote. Does not know retries."""
+"""One attempt at one stage: lay out its folders, have it run, take over what it wrote. Does not know retries."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from clara_argo import environment
 from clara_argo.artifacts import tree
 from clara_argo.graph import Node
 from clara_argo.model.workflow import StageSpec
-from clara_argo.runners import command, points, process
+from clara_argo.runners import hints, points, process
+from clara_argo.runners.engines import PROCESS, Engine
 from clara_argo.runners.jobfolder import StageFolder
 from clara_driver import contract
 from clara_driver.driver import one_line
@@ -33,6 +33,7 @@ class Attempt:
     """`sources`: the folders that the node reads, by name; `facts`: the contract's variables that are no folders."""
 
     node: Node
+    engine: Engine
     folder: StageFolder
     number: int
     sources: Mapping[str, Path]
@@ -50,71 +51,53 @@ class Attempt:
     def logs(self) -> Path:
         return self.folder.logs(self.number)
 
-    def prepare(self) -> environment.Folders[Path]:
-        """Empty folders, `input.lock` in place. What an earlier attempt left is removed."""
+    def run(self, stop: Callable[[], bool], on_progress: Callable[[str], None]) -> process.Ending:
+        """Raises NotInstalled when the engine cannot run it here, OSError when nothing starts at all."""
+        self._lay()
+        started = self.engine.start(self)
+        points.reached("attempt-prepared")
+        ending = process.run(started.command, stop=stop, tick=lambda: on_progress(read_progress(started.progress)))
+        on_progress(read_progress(started.progress))
+        points.reached("stage-ended")
+        return self.engine.meant(ending, self)
+
+    def _lay(self) -> None:
+        """What every engine needs, empty, with `input.lock` in place. What an earlier attempt left is removed."""
         for left in (self.folder.attempt, self.folder.locks):
             tree.remove(left)
-        work = self.folder.attempt
-        joined = self._joined(work / "input")
-        several = next(iter(joined.values()), work) if self.spec.input_paths else work / "input"
-        folders = environment.Folders(
-            input=several if joined else next(iter(self.sources.values())),
-            inputs=joined,
-            output=work / "output",
-            locks=self.folder.locks,
-            logs=self.logs,
-            work=work / "work",
-            temporary=work / "tmp",
-            progress=work / "progress",
-            study=self.payload if self.spec.study else None,
-            publish=work / "publish" if self.spec.publish else None,
-            models=models(self.spec),
-            application=self.spec.folder,
-            outputs={name: work / "output" / name for name in self.spec.output_paths if name},
-        )
-        made = [folders.output, *folders.outputs.values(), folders.locks, folders.logs, folders.work, folders.temporary]
-        for folder in [*made, *([folders.publish] if folders.publish else [])]:
+        for folder in (*self.written, self.folder.locks, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        (folders.locks / contract.INPUT_LOCK).touch()
-        return folders
+        (self.folder.locks / contract.INPUT_LOCK).touch()
 
-    def _joined(self, folder: Path) -> dict[str, Path]:
-        """Several inputs: a sub-folder each, with its name; hard links, so it looks like a mount."""
-        if len(self.sources) < 2:
-            return {}
-        folder.mkdir(parents=True)
-        for name, source in self.sources.items():
-            (folder / name).mkdir()
-            tree.copy(source, folder / name, link=True, follow=source == self.payload)
-        return {name: folder / name for name in self.sources}
+    @property
+    def output(self) -> Path:
+        return self.folder.attempt / "output"
 
-    def run(self, stop: Callable[[], bool], on_progress: Callable[[str], None]) -> process.Ending:
-        """Raises NotInstalled when the command cannot be one of this machine, OSError when nothing starts at all."""
-        folders = self.prepare()
-        points.reached("attempt-prepared")
-        words = command.words(self.spec, self.node.step.args)
-        facts = {**self.facts, contract.ATTEMPT: str(self.number)}
-        base = environment.of_a_process(folders, self.library)
-        variables = environment.variables(self.spec, folders, facts, base)
-        if command.uses_module(self.spec):
-            variables["PYTHONPATH"] += f":{self.spec.folder}"
-        ending = process.run(
-            process.Command(
-                words=words,
-                environment=variables,
-                folder=folders.work,
-                stdout=self.logs / "stdout.log",
-                stderr=self.logs / "stderr.log",
-                timeout=self.spec.timeout,
-                grace=self.grace,
-                held=self.held,
-            ),
-            stop=stop,
-            tick=lambda: on_progress(read_progress(folders.progress)),
+    @property
+    def publish(self) -> Path | None:
+        return self.folder.attempt / "publish" if self.spec.publish else None
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders that hold what is kept of what the stage writes."""
+        parts = (self.output / name for name in self.spec.output_paths if name)
+        return (self.output, *parts, *([self.publish] if self.publish else []))
+
+    def command(
+        self, words: Sequence[str], variables: Mapping[str, str], folder: Path, end: Sequence[str] = ()
+    ) -> process.Command:
+        """As a command under a guard, with the stage's limits and logs."""
+        return process.Command(
+            words=words,
+            environment=variables,
+            folder=folder,
+            stdout=self.logs / "stdout.log",
+            stderr=self.logs / "stderr.log",
+            timeout=self.spec.timeout,
+            grace=self.grace,
+            held=self.held,
+            end=end,
         )
-        on_progress(read_progress(folders.progress))
-        points.reached("stage-ended")
-        return ending
 
     def inputs(self) -> Mapping[Path, Inputs]:
         """What lies in the folders that the stage reads, so that `unchanged` can tell. Raises OSError, Unusable."""
@@ -139,7 +122,7 @@ class Attempt:
 
     def seal(self) -> str:
         """Give the output its final name when it is one; returns its digest. Raises Unusable or OSError."""
-        written = self.folder.attempt / "output"
+        written = self.output
         if written.is_symlink() or not written.is_dir():
             raise tree.Unusable("its output folder is gone; a stage writes into that folder and leaves it in its place")
         if not tree.has_files(written):
@@ -164,14 +147,19 @@ class Attempt:
         tree.remove(self.folder.attempt)
 
     def reason(self, ending: process.Ending) -> str:
-        """Why the attempt failed, in one line for people."""
+        """Why the attempt failed, in one line for people, and what they may do about it."""
+        why, advice = self._why(ending), self._advice()
+        return f"{why}; {advice}" if advice else why
+
+    def _why(self, ending: process.Ending) -> str:
         if ending.cannot_start:
-            return f"cannot start {one_line(self.spec.command[0], 200)!r}: {ending.cannot_start}; {self._what_next()}"
+            what = one_line(self.spec.command[0], 200)
+            return f"cannot start {what!r}: {ending.cannot_start}; {self.engine.what_next(self)}"
         if ending.cannot_end:
             return "it does not end, not even killed: a disk or device hangs; see its processes with 'ps'"
         if ending.timed_out:
             return f"time limit of {self.spec.timeout} s reached; raise 'timeout' in its stage.yaml if it needs longer"
-        said = self._said()
+        said = self.said()
         if FULL.search(said) or is_full(self.folder.root):
             return disk_full(self.folder.root, said or f"exit code {ending.exit_code}")
         if ending.signal is not None:
@@ -180,19 +168,22 @@ class Attempt:
             return f"killed by {name}{hint}" + (f": {said}" if said else "")
         return f"exit code {ending.exit_code}" + (f": {said}" if said else f"; see its logs ({self.number})")
 
-    def _what_next(self) -> str:
-        head = self.spec.command[0]
-        if self.spec.folder is not None and (self.spec.folder / head).is_file():
-            return "make the file executable (chmod +x) and check its first line"
-        return "install it, or correct 'command' in the stage's stage.yaml"
-
-    def _said(self) -> str:
+    def said(self) -> str:
         """What the driver left as the reason; else the last line on stderr."""
         for file in (self.logs / contract.ERROR_FILE, self.logs / "stderr.log"):
             if file.is_file():
                 lines = [line for line in tail(file).splitlines() if line.strip()]
                 if lines:
                     return one_line(lines[-1])
+        return ""
+
+
+    def _advice(self) -> str:
+        """From what it said: the reason comes last, in error.txt when a driver wrote it."""
+        logs = (self.logs / "stdout.log", self.logs / "stderr.log", self.logs / contract.ERROR_FILE)
+        for said in (tail(file) for file in reversed(logs) if file.is_file()):
+            if advice := hints.advice(said, self.spec, contained=self.engine.name != PROCESS):
+                return advice
         return ""
 
 
@@ -243,13 +234,3 @@ def read_progress(path: Path) -> str:
     except OSError:
         return ""
     return text if re.fullmatch(r"[0-9]{1,12}/[0-9]{1,12}", text) else ""
-
-
-def models(spec: StageSpec) -> Path | None:
-    """The stage's own `models` folder, else the one beside the project's `stages`."""
-    if spec.folder is None:
-        return None
-    for folder in (spec.folder / "models", spec.folder.parent.parent / "models"):
-        if folder.is_dir():
-            return folder.absolute()
-    return None

@@ -1,6 +1,6 @@
 """Stands between the runner and one stage, and leaves nothing behind. A script of its own, standard library only.
 
-    guard.py CONTROL RESULT HELD GRACE COMMAND...
+    guard.py CONTROL RESULT HELD GRACE N END... COMMAND...
 
 It starts the command in a session of its own and becomes the parent of everything the command leaves behind (child
 subreaper, Linux). The tree is asked to end (SIGTERM) and after GRACE seconds ended (SIGKILL) when
@@ -9,6 +9,9 @@ subreaper, Linux). The tree is asked to end (SIGTERM) and after GRACE seconds en
 RESULT gets two lines: `pid N` at the start, and `exit N`, `signal N` or `errno N TEXT` when the last process has gone.
 HELD is a handle to keep open until then, or -1. It knows nothing of jobs, logs or time limits. Without /proc (macOS)
 it reaches the command's own process group only.
+
+END, N words, ends what the command started elsewhere (a container): then the command alone is asked, which is to hand
+SIGTERM on, and END goes before SIGKILL. It also runs when the command did not end by itself, so that nothing stays.
 """
 
 import os
@@ -18,6 +21,8 @@ import sys
 import time
 
 KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL, for trees that fork faster than they die
+END_WITHIN = 8.0  # seconds that END may take
+ENGINE_FAILED = 125  # exit code of docker and podman when they, not the container, have failed
 
 
 def become_subreaper() -> None:
@@ -40,8 +45,8 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def start(command: list[str]) -> tuple[int, int]:
-    """Fork and exec. Returns (pid, errno of the exec or 0)."""
+def start(command: list[str], *, quiet: bool = False) -> tuple[int, int]:
+    """Fork and exec. Returns (pid, errno of the exec or 0). `quiet`: what it says goes nowhere."""
     reader, writer = os.pipe()  # closes on exec
     parent = os.getpid()
     pid = os.fork()
@@ -61,6 +66,10 @@ def start(command: list[str]) -> tuple[int, int]:
                 signal.SIGXFSZ,
             ):
                 signal.signal(number, signal.SIG_DFL)
+            if quiet:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 1)
+                os.dup2(nowhere, 2)
             os.execvp(command[0], command)
         except OSError as error:
             os.write(writer, str(error.errno).encode())
@@ -115,17 +124,20 @@ def reap(main_child: int, status: int | None) -> tuple[int | None, bool]:
             status = code
 
 
-def watch(child: int, control: int, wake: int, grace: float) -> int:
-    """Returns the wait status of the command when the whole tree has gone."""
-    status, deadline, listen = None, None, [control, wake]
+def watch(child: int, control: int, wake: int, grace: float, end: list[str]) -> tuple[int, bool]:
+    """(wait status of the command, was it asked to end) when the whole tree has gone."""
+    status, deadline, listen, ending = None, None, [control, wake], False
     while True:
         status, more = reap(child, status)
         if not more:
-            return status or 0
+            return status or 0, control not in listen
         now = time.monotonic()
         if deadline is None and (status is not None or control not in listen):
-            send(signal.SIGTERM, child)
+            ask(child, end, status is not None)
             deadline = now + grace
+        elif deadline is not None and now >= deadline and end and not ending:
+            ending, _ = True, start(end, quiet=True)
+            deadline = now + END_WITHIN
         elif deadline is not None and now >= deadline:
             send(signal.SIGKILL, child)
             deadline = now + KILL_AGAIN
@@ -136,9 +148,29 @@ def watch(child: int, control: int, wake: int, grace: float) -> int:
             listen.remove(control)
 
 
+def ask(child: int, end: list[str], gone: bool) -> None:
+    """A container's client hands the wish on; what it leaves behind (`conmon`) clears up by itself."""
+    if not end:
+        send(signal.SIGTERM, child)
+    elif not gone:
+        os.kill(child, signal.SIGTERM)  # it is not reaped yet
+
+
+def clear(end: list[str], wake: int) -> None:
+    """Run END to its end, but not longer than it may take."""
+    child, _ = start(end, quiet=True)
+    deadline = time.monotonic() + END_WITHIN
+    while reap(child, None)[1]:
+        if time.monotonic() >= deadline:
+            send(signal.SIGKILL, child)
+        if select.select([wake], [], [], KILL_AGAIN)[0]:
+            os.read(wake, 512)
+
+
 def main(arguments: list[str]) -> None:
     control, result, held = (int(text) for text in arguments[:3])
-    grace, command = float(arguments[3]), arguments[4:]
+    grace, count = float(arguments[3]), int(arguments[4])
+    end_, command = arguments[5 : 5 + count], arguments[5 + count :]
     for handle in (control, result, held):
         if handle >= 0:
             os.set_inheritable(handle, False)  # the stage gets none of our pipes, nor the job's lock
@@ -156,7 +188,9 @@ def main(arguments: list[str]) -> None:
         os.waitpid(child, 0)
     else:
         say(result, f"pid {child}")
-        status = watch(child, control, wake, grace)
+        status, asked = watch(child, control, wake, grace, end_)
+        if end_ and (asked or os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == ENGINE_FAILED):
+            clear(end_, wake)
         end = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
     say(result, end)
 

@@ -1,4 +1,6 @@
-"""Of what a stage's output was made, as digests: inputs, arguments, definition, code, models. Dates play no part.
+"""Of what a stage's output was made, as digests: inputs, arguments, definition, and code and models, or the image.
+
+Dates play no part. An output of a process is not the same as one of an image, whichever engine ran that.
 
 Not in the key: time limit, retries and resources (they change no result), and what other stages of the workflow do,
 as far as their outputs stay the same.
@@ -15,7 +17,6 @@ from typing import NamedTuple
 from clara_argo.artifacts import tree
 from clara_argo.errors import NotFound
 from clara_argo.graph import Node
-from clara_argo.runners import attempt
 from clara_argo.runners.plan import spec_to_json
 
 LEFT_BY_TOOLS = {"__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv"}
@@ -32,21 +33,20 @@ class Done(NamedTuple):
     finished: str
 
 
-def key(node: Node, inputs: Mapping[str, str]) -> str:
-    """`inputs`: digest of each folder the stage reads."""
+def key(node: Node, inputs: Mapping[str, str], made_of: Mapping[str, str]) -> str:
+    """`inputs`: digest of each folder the stage reads; `made_of`: what its engine adds."""
     spec = {name: value for name, value in spec_to_json(node.spec).items() if name not in NO_PART}
     parts = {
         "inputs": dict(inputs),
         "order": [f"{read.stage}/{read.folder}" if read.folder else read.stage for read in node.reads],
         "arguments": list(node.step.args),
         "spec": spec,
-        "code": _code(node.spec.folder),
-        "models": _models(node),
+        **made_of,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _code(folder: Path | None) -> str:
+def code(folder: Path | None) -> str:
     return "" if folder is None else tree.digest(folder, follow=True, skip=_no_source)
 
 
@@ -55,10 +55,9 @@ def _no_source(name: str) -> bool:
     return name in LEFT_BY_TOOLS or name.startswith(".#") or name.endswith((".pyc", ".swp", "~"))
 
 
-def _models(node: Node) -> str:
-    """A folder inside the stage's own is part of its code already."""
-    folder = attempt.models(node.spec)
-    if folder is None or (node.spec.folder is not None and folder.is_relative_to(node.spec.folder.absolute())):
+def models(stage: Path | None, folder: Path | None) -> str:
+    """Of its models; inside the stage's own folder they are part of its code already."""
+    if folder is None or (stage is not None and folder.is_relative_to(stage.absolute())):
         return ""
     return tree.digest(folder, follow=True)
 

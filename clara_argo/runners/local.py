@@ -1,4 +1,4 @@
-"""The Runner of this machine: stages are processes, jobs are folders below the home. Knows no container, no cluster.
+"""The Runner of this machine: jobs are folders below the home, an engine starts their stages. Knows no cluster.
 
 Several processes may use one home: a job is run by the one that holds its lock, everybody may look.
 """
@@ -20,10 +20,12 @@ from clara_argo.artifacts import tree
 from clara_argo.errors import Held, JobFailed, NotFound, UsageError
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, JobState, Payload
-from clara_argo.runners import command, logs, points
+from clara_argo.model.target import PROCESS
+from clara_argo.runners import engines, logs, points
+from clara_argo.runners.engines import Engine
 from clara_argo.runners.jobfolder import JobFolder, all_jobs
 from clara_argo.runners.plan import Plan
-from clara_argo.runners.planfile import read_plan, write_plan
+from clara_argo.runners.planfile import read_engine, read_plan, write_plan
 from clara_argo.runners.protocol import KEPT, LogLine
 from clara_argo.runners.record import now
 from clara_argo.runners.run import JobRun, waiting
@@ -35,16 +37,26 @@ STOPS_WITHIN = 60.0  # seconds
 
 
 class LocalRunner:
-    """`jobs`: how many stages run at the same time, over all jobs of this runner. Close it, or use it in `with`."""
+    """`jobs`: how many stages run at the same time, over all jobs of this runner. Close it, or use it in `with`.
+
+    `engine`: of jobs that are submitted, and of those that are resumed: None = the one that they had, else processes.
+    """
 
     def __init__(
-        self, home: Path | None = None, *, jobs: int | None = None, backoff: float = 1.0, grace: float = 5.0
+        self,
+        home: Path | None = None,
+        *,
+        jobs: int | None = None,
+        backoff: float = 1.0,
+        grace: float = 5.0,
+        engine: str | None = None,
     ) -> None:
         self.home = homes.state() if home is None else home.absolute()
         if jobs is not None and jobs < 1:
             raise UsageError(f"{jobs} stages at the same time: at least one is needed")
         self._slots = threading.BoundedSemaphore(jobs or os.cpu_count() or 1)
         self._backoff, self._grace = backoff, grace
+        self._engine = engine if engine is None else engines.known(engine)
         self._runs: dict[str, JobRun] = {}
         self._starting, self._looking = threading.Lock(), threading.Lock()
 
@@ -75,14 +87,14 @@ class LocalRunner:
                 before = folder.look()
                 if before.state in (JobState.SUCCEEDED, JobState.FAILED):
                     return before
-            return self._start(folder, Plan(graph=graph, payload=payload))
+            return self._start(folder, self._plan(folder, graph, payload))
 
     def resume(self, graph: Graph, job: str, payload: Payload) -> Job:
         """Like `submit`, but also a job that has ended goes on: what did not finish or has changed runs."""
         with self._starting:
             folder = self._folder(job)
             running = self._running(job)
-            return running.job if running is not None else self._start(folder, Plan(graph=graph, payload=payload))
+            return running.job if running is not None else self._start(folder, self._plan(folder, graph, payload))
 
     def retry(self, job: str, from_stage: str | None = None) -> Job:
         with self._starting:
@@ -93,26 +105,34 @@ class LocalRunner:
             again = frozenset[str]() if from_stage is None else after(plan.graph, from_stage)
             return self._start(folder, plan, again)
 
+    def _plan(self, folder: JobFolder, graph: Graph, payload: Payload) -> Plan:
+        engine = self._engine or (read_engine(folder.plan) if folder.exists() else PROCESS)
+        return Plan(graph=graph, payload=payload, engine=engine)
+
     def _start(self, folder: JobFolder, plan: Plan, again: frozenset[str] = frozenset()) -> Job:
         check(plan)
+        engine = engines.ready(plan.engine, plan.graph, self.home)
         try:
-            return self._begin(folder, plan, again)
+            return self._begin(folder, plan, engine, again)
         except OSError as error:
             hint = "jobs are kept there: set CLARA_HOME to a folder that can be written to"
             raise tree.unwritable(error, self.home, hint) from None
 
-    def _begin(self, folder: JobFolder, plan: Plan, again: frozenset[str]) -> Job:
+    def _begin(self, folder: JobFolder, plan: Plan, engine: Engine, again: frozenset[str]) -> Job:
         held = folder.hold()
         try:
             before = folder.read() if folder.exists() else None
+            if before is not None:
+                engines.sweep(read_engine(folder.plan), folder.job, self.home)
             job = begun(folder.job, plan, before)
             folder.tidy()
             write_plan(folder.plan, plan)
             folder.write(job)
             points.reached("job-written")
             settings = Settings(
-                library=homes.driver_path(self.home), slots=self._slots, backoff=self._backoff, grace=self._grace
-            )
+                engine=engine, library=homes.driver_path(self.home), slots=self._slots,
+                backoff=self._backoff, grace=self._grace,
+            )  # fmt: skip
         except BaseException:
             os.close(held)
             raise
@@ -251,13 +271,12 @@ def begun(job: str, plan: Plan, before: Job | None) -> Job:
 
 
 def check(plan: Plan) -> None:
-    """What can be known before anything starts. Raises NotInstalled, NotFound or UsageError."""
+    """What can be known of every engine's job before anything starts. Raises NotFound or UsageError."""
     for node in plan.graph.nodes:
         if node.name.lower() in RESERVED:
             raise UsageError(
                 f"a stage cannot be called '{node.name}': a job's folder has a file of that name; rename it"
             )
-        command.words(node.spec, node.step.args)
     if not plan.payload.folder.is_dir():
         raise NotFound(f"{plan.payload.folder}: no such folder; it should hold the study to work on")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from clara_argo.graph import Graph, Node, Read
 from clara_argo.model.job import Payload
+from clara_argo.model.target import PROCESS
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
 
 SCHEMA = 1
@@ -17,10 +18,11 @@ MADE_AGAIN = {"folder", "image", "resources", "stages", "steps", "findings"}  # 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a job does, and to what."""
+    """What a job does, to what, and with which engine on this machine."""
 
     graph: Graph
     payload: Payload
+    engine: str = PROCESS
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "payload": {"id": plan.payload.id, "folder": str(plan.payload.folder)},
+        "engine": plan.engine,
         "workflow": _plain(graph.workflow) | {"steps": [_plain(step) for step in graph.workflow.steps]},
         "nodes": [
             {
@@ -60,7 +63,8 @@ def from_json(data: dict[str, Any]) -> Plan:
         digest=data["digest"],
     )
     payload = data["payload"]
-    return Plan(graph=graph, payload=Payload(id=payload["id"], folder=Path(payload["folder"])))
+    work = Payload(id=payload["id"], folder=Path(payload["folder"]))
+    return Plan(graph=graph, payload=work, engine=str(data.get("engine", PROCESS)))
 
 
 def _node(data: dict[str, Any]) -> Node:

@@ -20,7 +20,10 @@ TICK = 0.2  # seconds between two looks at progress, time and wish to stop
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """What to start. `held` is a file handle that stays open (and its lock held) while anything of it runs."""
+    """What to start. `held` is a file handle that stays open (and its lock held) while anything of it runs.
+
+    `end`: a command that ends what this one starts outside of its own tree, a container.
+    """
 
     words: Sequence[str]
     environment: Mapping[str, str]
@@ -30,6 +33,7 @@ class Command:
     timeout: float  # seconds
     grace: float = 5.0  # seconds between SIGTERM and SIGKILL
     held: int | None = None
+    end: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,15 +78,16 @@ def run(command: Command, *, stop: Callable[[], bool], tick: Callable[[], None])
         guard.wait(timeout=UNKILLABLE)
     except subprocess.TimeoutExpired:
         return Ending(timed_out=timed_out, stopped=stopped, cannot_end=True)
-    return _ending(said, timed_out, stopped)
+    return _ending(command, said, timed_out, stopped)
 
 
 def _start(command: Command, control: int, result: int) -> subprocess.Popen[bytes]:
     held = -1 if command.held is None else command.held
     kept = (control, result) if command.held is None else (control, result, held)
+    numbers = map(str, (control, result, held, command.grace, len(command.end)))
     with open(command.stdout, "ab") as stdout, open(command.stderr, "ab") as stderr:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), *map(str, (control, result, held, command.grace)), *command.words],
+            [sys.executable, "-I", "-S", str(GUARD), *numbers, *command.end, *command.words],
             cwd=command.folder,
             env=dict(command.environment),
             stdin=subprocess.DEVNULL,
@@ -131,7 +136,7 @@ def _tell(control: int) -> None:
         return  # the guard has ended by itself; what it said is on its way
 
 
-def _ending(said: bytearray, timed_out: bool, stopped: bool) -> Ending:
+def _ending(command: Command, said: bytearray, timed_out: bool, stopped: bool) -> Ending:
     words = dict(line.split(" ", 1) for line in said.decode().splitlines())
     if "errno" in words:
         return Ending(cannot_start=words["errno"].partition(" ")[2])
@@ -141,5 +146,8 @@ def _ending(said: bytearray, timed_out: bool, stopped: bool) -> Ending:
         # The guard was killed: no subreaper any more, its command's group is what can be reached.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(int(words["pid"]), signal.SIGKILL)
+        if command.end:
+            with suppress(subprocess.TimeoutExpired, OSError):
+                subprocess.run(command.end, env=dict(command.environment), capture_output=True, timeout=UNKILLABLE)
     number = int(words.get("signal", signal.SIGKILL))
     return Ending(exit_code=128 + number, signal=number, timed_out=timed_out, stopped=stopped)

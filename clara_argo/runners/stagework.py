@@ -19,6 +19,7 @@ from clara_argo.graph import PAYLOAD, Node, Read
 from clara_argo.model.job import StageRun, StageState
 from clara_argo.runners import keys, points, process
 from clara_argo.runners.attempt import Attempt
+from clara_argo.runners.engines import Engine
 from clara_argo.runners.jobfolder import JobFolder, StageFolder
 from clara_argo.runners.plan import Plan
 from clara_argo.runners.record import Record, now
@@ -33,6 +34,7 @@ LONGEST_PAUSE = 60.0  # seconds between two attempts
 class Settings:
     """`slots` bounds the stages that run at the same time, over all jobs of a runner."""
 
+    engine: Engine
     library: Path  # holds clara_driver
     slots: threading.Semaphore
     backoff: float = 1.0  # seconds before the second attempt; doubles
@@ -93,7 +95,8 @@ class StageWork:
     def _key(self) -> str:
         node = self.node
         reads = (*node.inputs, PAYLOAD) if node.spec.study and PAYLOAD not in node.inputs else node.inputs
-        return keys.key(node, {name: self.digests.of(name) for name in reads})
+        inputs = {name: self.digests.of(name) for name in reads}
+        return keys.key(node, inputs, self.settings.engine.made_of(node))
 
     def _keep(self, key: str) -> bool:
         """Is this stage's output there, made of the same and unchanged?"""
@@ -165,6 +168,7 @@ class StageWork:
         payload, job = self.plan.payload.folder, self.record.job
         return Attempt(
             node=self.node,
+            engine=self.settings.engine,
             folder=self.place,
             number=max([job.stage(self.name).attempt, *self.place.attempts()]) + 1,
             sources={read.name: self._source(read) for read in self.node.reads},

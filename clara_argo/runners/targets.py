@@ -120,9 +120,16 @@ def credentials(access: StoreAccess, environ: Mapping[str, str] | None = None) -
 
 @contextmanager
 def open_runner(
-    name: str = LOCAL, *, jobs: int | None = None, home: Path | None = None, apply: bool = False
+    name: str = LOCAL,
+    *,
+    jobs: int | None = None,
+    home: Path | None = None,
+    apply: bool = False,
+    engine: str | None = None,
 ) -> Iterator[Runner]:
-    """The runner of a target. `jobs`: stages at the same time, and `home`: both of this machine only.
+    """The runner of a target. `jobs`: stages at the same time, `home` and `engine`: all of this machine only.
+
+    `engine`: process, podman or docker; None = the one that a resumed job had, else process.
 
     `apply`: a job whose template is not on the cluster, or another one, may put it there. Local jobs that run at the
     end of the block are stopped; those of a cluster go on.
@@ -130,11 +137,13 @@ def open_runner(
     if name == LOCAL:
         from clara_argo.runners.local import LocalRunner
 
-        with LocalRunner(home, jobs=jobs) as runner:
+        with LocalRunner(home, jobs=jobs, engine=engine) as runner:
             yield runner
         return
     if jobs is not None:
         raise UsageError(f"--jobs is for this machine; on target {name!r} the cluster decides what runs at once")
+    if engine is not None:
+        raise UsageError(f"--engine is for this machine; on target {name!r} every stage is in its image; leave it out")
     with open_cluster(name, apply=apply) as remote:
         yield remote
 
