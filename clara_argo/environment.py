@@ -115,7 +115,7 @@ def _twins(spec: StageSpec, folders: Folders[P], own: Mapping[str, str]) -> dict
         texts |= {"MONAI_MODELPATH": str(folders.models), "HOLOSCAN_MODEL_PATH": str(folders.models)}
     if folders.application is not None:
         texts |= {"MONAI_APPLICATION": str(folders.application), "HOLOSCAN_APPLICATION": str(folders.application)}
-    return texts | _server(own.get(contract.TRITON_URL, ""))
+    return texts | _server(own.get(contract.TRITON_URL) or spec.env.get(contract.TRITON_URL, ""))
 
 
 def _server(address: str) -> dict[str, str]:

@@ -20,7 +20,10 @@ KEYS = frozenset({
     "gives", "inputPaths", "outputPaths",
 })  # fmt: skip
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OURS = frozenset(value for name, value in vars(contract).items() if name.isupper() and str(value).startswith("CLARA_"))
+OURS = frozenset(
+    value for name, value in vars(contract).items() if name.isupper() and str(value).startswith("CLARA_")
+) - {contract.TRITON_URL}  # fmt: skip
+SERVER = re.compile(r"[A-Za-z0-9._-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:]{2,45}\]:[0-9]{1,5}")  # an inference server
 SECRETS = {"NGC_API_KEY": "remove it: images are pulled with a pull secret of the cluster, and a stage needs no key"}
 CPU = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?|[0-9]{1,9}m")  # cores, or thousandths of one
 MEMORY = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?([KMGTPE]i|[kMGTPE]|[eE][0-9]{1,2})?")  # bytes, Kubernetes suffixes
@@ -190,8 +193,10 @@ def _env(fields: Fields) -> dict[str, str]:
         elif name in SECRETS:
             message = f"{env.what} holds {name}, a secret; a stage's definition is copied into objects of the cluster"
             env.findings.error("secret", message, name, SECRETS[name])
-        elif not isinstance(env.node[name], Text):
+        elif not isinstance(value := env.node[name], Text):
             env.wrong(name, "must be a text", "quote it")
+        elif name == contract.TRITON_URL and not SERVER.fullmatch(value):
+            env.wrong(name, f"must be the gRPC address of a server, not {short(value)}", "write HOST:PORT, no scheme")
     return {str(name): as_text(env.node[name]) for name in env.node}
 
 

@@ -22,7 +22,7 @@ MISSING = re.compile(
     r"No such file or directory|Permission denied|Read-only file system|[Cc]annot (open|access|create)|[Cc]an't open"
     r"|[Nn]ot found|[Dd]oes not exist|PermissionError"
 )
-SEVERAL = re.compile(r"/[^\s'\";]*;[\w.-]+\b(?!:)")  # NVIDIA_CLARA_INPUTPATHS.split(":")[1] with several inputs
+SEVERAL = re.compile(r"/[^\s'\";]{0,1000};[\w.-]+\b(?!:)")  # NVIDIA_CLARA_INPUTPATHS.split(":")[1] with several inputs
 OLD_SERVER = re.compile(r"/api/(status|health/(ready|live))\b|\btensorrtserver\b")
 
 

@@ -101,6 +101,13 @@ def test_an_address_that_is_none_gives_no_server(address: str) -> None:
     assert not {"NVIDIA_CLARA_TRTISURI", "NVIDIA_TRITON_GRPCURI"} & set(env)
 
 
+def test_a_server_of_ones_own_has_the_old_names_too() -> None:
+    one = node(env={contract.TRITON_URL: "ai.example:18001"})
+    env = variables(one.spec, container.folders(one), {contract.JOB: graphs.JOB})
+    assert (env[contract.TRITON_URL], env["NVIDIA_TRITON_GRPCURI"]) == ("ai.example:18001", "ai.example:18001")
+    assert env["NVIDIA_CLARA_TRTISURI"].split(":") == ["ai.example", "8000"]
+
+
 def test_a_stages_own_values_go_before_the_old_names_but_not_before_the_contract() -> None:
     own = {"NVIDIA_CLARA_TRTISURI": "mine:8000", "NVIDIA_CLARA_NII_EXTENSION": ".nii.gz", "CLARA_TRACE": "2"}
     env, _ = found(node(env={**own, "CLARA_JOB": "lie"}), "process")

@@ -377,6 +377,8 @@ def test_images(written: str, expected: str) -> None:
         ("env: {A-B: x}", "env"),
         ("env: {CLARA_INPUT: x}", "env"),
         ("env: {NGC_API_KEY: x}", "secret"),
+        ("env: {CLARA_TRITON_URL: 'grpc://triton:8001'}", "value"),
+        ("env: {CLARA_TRITON_URL: triton}", "value"),
         ("env: {A: [x]}", "value"),
         ("env: [A]", "kind"),
         ("image: {repository: r, tag: '1', digest: 'sha256:0'}", "image"),
