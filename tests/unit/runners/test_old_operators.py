@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from unit.runners import graphs
 from unit.runners.contract import JOB, end
 
@@ -95,6 +99,14 @@ def test_handlers_payload_and_identity_with_several_inputs(runner: LocalRunner, 
     assert (folder / "callbacks/logs/1/stdout.log").read_text() == "cleaned True\n"
 
 
+@pytest.mark.skipif(Path("/input").exists(), reason="this machine has a folder /input")
+def test_folders_in_the_code_are_said_when_they_are_missed(runner: LocalRunner, tmp_path: Path) -> None:
+    job, _ = run(runner, graphs.chain(operator(tmp_path, "fixed_folders.py")), graphs.payload(tmp_path))
+    message = job.stage("fixed-folders").message
+    assert "No such file or directory: '/input'" in message
+    assert "it needs /input, a path of a container: run it with --engine podman or docker" in message
+
+
 @pytest.mark.parametrize(
     ("values", "args", "path"),
     [
@@ -137,6 +149,36 @@ def test_other_words_are_not(word: str) -> None:
     assert hints.path_in(word, StageSpec(name="x")) == ""
 
 
+class Triton(BaseHTTPRequestHandler):
+    """Says that it is ready where Triton 2 does, and nowhere else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/v2/health/ready" else 404)
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None: ...
+
+
+@pytest.fixture
+def triton() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Triton) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_client_of_the_old_inference_server_is_told_to_be_updated(
+    runner: LocalRunner, tmp_path: Path, triton: str
+) -> None:
+    spec = operator(tmp_path, "server_poll.py", env={"NVIDIA_CLARA_TRTISURI": triton})
+    job, _ = run(runner, graphs.chain(spec), graphs.payload(tmp_path))
+    message = job.stage("server-poll").message
+    assert "the inference server is not ready" in message
+    assert "update its client to tritonclient" in message
+
+
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
@@ -159,6 +201,17 @@ def test_advice(said: str, advice: str) -> None:
     assert advice in found and bool(advice) is bool(found)
     within = hints.advice(said, StageSpec(name="x"), contained=True)
     assert within == ("" if "--engine" in found else found)
+
+
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=30), st.sampled_from(["/input", "not found", ";", "'", "/", "\n"])), max_size=40
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_nothing_that_a_program_says_is_too_much(parts: list[str]) -> None:
+    found = hints.advice("".join(parts), StageSpec(name="x", app_dir="/a(b", input_paths=("/[",)))
+    assert isinstance(found, str) and "\n" not in found
 
 
 def test_advice_looks_at_the_end() -> None:
