@@ -19,10 +19,10 @@ from clara_argo.graph import Graph
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.scaffold import EXAMPLE
 from clara_argo.sdk import layout
+from clara_argo.sdk.layout import STAGE_FILE
 from clara_argo.source import Findings, did_you_mean, short
 
 MARKER = "clara.yaml"
-STAGE_FILE = "stage.yaml"
 NO_ID = str(uuid.UUID(int=0))  # in a template, where a new id goes
 # Findings that say nothing more once the file is known to have lists of unequal length, or to lack an id.
 REPAIRS = {f"R{number}" for number in range(1, 8)}  # errors under --strict, and the file is understood
@@ -45,7 +45,7 @@ class Stages(Mapping[str, StageSpec]):
 
     def __init__(self, root: Path, *, strict: bool = False) -> None:
         self.root, self.strict = root, strict
-        self._folders = _stage_folders(shipped.folder("stages")) | _stage_folders(root / "stages")
+        self._folders = layout.stage_folders(root)
         self._read: dict[str, StageSpec] = {}
         self._findings: dict[str, tuple[Finding, ...]] = {}
 
@@ -70,19 +70,8 @@ class Stages(Mapping[str, StageSpec]):
         return name in self._folders
 
     @property
-    def folders(self) -> Mapping[str, Path]:
-        """Where each stage is, by name; none is read."""
-        return {name: self._folders[name] for name in self}
-
-    @property
     def findings(self) -> tuple[Finding, ...]:
         return tuple(finding for found in self._findings.values() for finding in found)
-
-
-def _stage_folders(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        return {}
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{STAGE_FILE}"))}
 
 
 def _shown(path: Path) -> str:
@@ -91,11 +80,6 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
-
-
-def shipped_stages() -> frozenset[str]:
-    """The names of the stages that every project may use."""
-    return frozenset(_stage_folders(shipped.folder("stages")))
 
 
 def stage_specs(root: Path, *, strict: bool = False) -> Stages:

@@ -40,16 +40,16 @@ def list_stages(form: str) -> None:
       clara-wf list_stages
       clara-wf ls -o json
     """
-    from clara_argo import project
     from clara_argo.errors import Level
     from clara_argo.sdk import stages
+    from clara_argo.sdk.layout import stage_folders
 
     layout = _layout()
     _, specs, findings = stages.read(layout)
     for finding in findings.all:
         if finding.level is Level.ERROR:
             talk(str(finding))
-    folders = project.stage_specs(layout.root).folders
+    folders = stage_folders(layout.root)
     own = {str(spec.name): str(spec.image) for spec in specs}
     rows = [
         {"name": name, "image": own.get(name, ""), "where": _where(folders.get(name), layout), "block": name in own}
@@ -84,9 +84,10 @@ def create_stage(name: str) -> None:
       clara-wf cs user-ai
     """
     from clara_argo.sdk import stages
+    from clara_argo.sdk.layout import shipped_stages
 
     layout = _layout()
-    made = stages.create(layout, name, _shipped())
+    made = stages.create(layout, name, shipped_stages())
     folder = _shown(made.folder)
     click.echo(f"stage {name}: between ##BEGIN_{name}## and ##END_{name}## in {_shown(layout.values)}")
     click.echo(f"its program: {folder}{' (was there, and is kept)' if made.kept else '/main.py'}")
@@ -106,15 +107,10 @@ def delete_stage(name: str, force: bool) -> None:
       clara-wf ds user-ai --force
     """
     from clara_argo.sdk import stages
+    from clara_argo.sdk.layout import shipped_stages
 
     layout = _layout()
-    left = stages.delete(layout, name, _shipped(), force=force)
+    left = stages.delete(layout, name, shipped_stages(), force=force)
     click.echo(f"stage {name}: deleted from {_shown(layout.values)}")
     if left is not None:
         click.echo(f"its program stays in {_shown(left)}; remove the folder when you do not need it any more")
-
-
-def _shipped() -> frozenset[str]:
-    from clara_argo import project
-
-    return project.shipped_stages()

@@ -1,4 +1,5 @@
 """Where things are in an SDK folder, as the article names them; both of its spellings of the workflow folder count.
+And where the programs of stages are, in a project of any kind.
 
 DIR/clara-reference-workflow/charts/clara-workflow/values.yaml    stages and workflows
 DIR/clara-platform/files/dicom-server-config.yaml                 who may send what, and where results go
@@ -10,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clara_argo import shipped
 from clara_argo.errors import NotFound, UsageError
 
 CHARTS = ("clara-reference-workflow", "clara-reference-workflows")
 VALUES = Path("charts/clara-workflow/values.yaml")
 ADAPTER = Path("clara-platform/files/dicom-server-config.yaml")
-STAGES = "stages"
+STAGES, STAGE_FILE = "stages", "stage.yaml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,3 +57,18 @@ def find(start: Path) -> Layout:
             return Layout(root=root, values=found[0])
     wanted = f"{CHARTS[0]}/{VALUES}"
     raise NotFound(f"{start} is in no SDK folder (there is no {wanted} here or above); clara init --sdk DIR makes one")
+
+
+def stage_folders(root: Path) -> dict[str, Path]:
+    """Every stage that a workflow of a project may use, by name: the shipped ones, and the project's before them."""
+    return dict(sorted((_in(shipped.folder(STAGES)) | _in(root / STAGES)).items()))
+
+
+def shipped_stages() -> frozenset[str]:
+    return frozenset(_in(shipped.folder(STAGES)))
+
+
+def _in(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{STAGE_FILE}"))}

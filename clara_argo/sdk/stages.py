@@ -9,14 +9,11 @@ from pathlib import Path
 from clara_argo import scaffold, source
 from clara_argo.errors import NotFound, UsageError
 from clara_argo.formats import clara_wf
-from clara_argo.graph import DNS_LABEL
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.sdk import blocks
 from clara_argo.sdk.edit import edit
-from clara_argo.sdk.layout import Layout
+from clara_argo.sdk.layout import STAGE_FILE, Layout
 from clara_argo.source import Findings, did_you_mean, short
-
-STAGE_FILE = "stage.yaml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +49,8 @@ def create(layout: Layout, name: str, shipped: Collection[str]) -> Created:
 
 
 def _check_name(name: str, shipped: Collection[str]) -> None:
+    from clara_argo.graph import DNS_LABEL  # listing does without it
+
     if not DNS_LABEL.fullmatch(name):
         rule = "Kubernetes wants 1 to 63 lower-case letters, digits and '-', no '-' at the ends"
         better = name.lower().replace("_", "-").strip("-")
