@@ -30,6 +30,7 @@ COMMANDS = {
     "graph": Entry("workflows", "graph", "Show a workflow's stages and what they wait for."),
     "workflows": Entry("listing", "workflows", "List the workflows that can be run by name, or show one."),
     "stages": Entry("listing", "stages", "List the stages that a workflow may use, or show one."),
+    "migrate": Entry("migrating", "migrate", "Turn files of old Clara installations into ours."),
     "compile": Entry("compiling", "compile_", "Write the Argo objects of a workflow."),
     "check": Entry("compiling", "check", "Check Argo objects without a cluster; each finding with its place."),
     "cluster": Entry("cluster", "cluster", "Say what a cluster lacks for workflows, and install it."),

@@ -105,6 +105,20 @@ def marked(text: str, findings: Findings) -> tuple[tuple[Text, int, int], ...]:
     return tuple((block.name, block.start - 1, block.start + len(block.lines)) for block in blocks)
 
 
+Pieces = tuple[tuple[Text, Node], ...]
+
+
+def pieces(text: str, findings: Findings) -> tuple[Pieces, Pieces, tuple[Node, ...]]:
+    """What is written, before it means anything: stage blocks, workflow blocks, each with its name, and the rest."""
+    lines = _lines(text)
+    stages, workflows = _cut_stages(lines, findings), _cut_workflows(lines, findings)
+    parsed = [
+        tuple((block.name, node) for block in blocks if (node := _parse(block, findings)) is not None)
+        for blocks in (stages, workflows)
+    ]
+    return parsed[0], parsed[1], documents("\n".join(lines), findings.source)
+
+
 def _tabs(lines: list[str], findings: Findings) -> None:
     for number, line in enumerate(lines, 1):
         indent = line[: len(line) - len(line.lstrip())]

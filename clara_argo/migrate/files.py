@@ -1,0 +1,150 @@
+"""Everything that a migration makes, in memory first: written only when nothing is refused, and then whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from clara_argo import project, scaffold, shipped
+from clara_argo.compile.text import as_yaml
+from clara_argo.errors import Finding
+from clara_argo.graph import Graph
+from clara_argo.migrate import adapters, written
+from clara_argo.migrate.reading import Reading, read
+from clara_argo.migrate.rows import Row
+from clara_argo.model.workflow import StageSpec, Workflow
+from clara_argo.source import Findings, short
+
+MARKER_TEXT = "# Marks the root of this project: workflow files anywhere below use the stages in stages/.\n"
+SKIPPED = ("__pycache__", ".git")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Migration:
+    """`texts` and `copies` are by path below the folder to write; empty when `failed`."""
+
+    texts: Mapping[str, str]
+    copies: Mapping[str, Path]  # programs of stages, and files that are ours already
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> bool:
+        return project.has_errors(self.findings)
+
+    def write(self, folder: Path) -> None:
+        """Into a new or empty folder. Raises UsageError, TryAgain; then nothing is left there."""
+        assert not self.failed  # who calls has looked
+        scaffold.make(folder, lambda: self._lay(folder))
+
+    def _lay(self, folder: Path) -> None:
+        for name in (*self.texts, *self.copies):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, text in self.texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        for name, path in self.copies.items():
+            shutil.copyfile(path, folder / name)
+
+
+def migrate(paths: Sequence[Path], *, strict: bool = False) -> Migration:
+    """Read every file; what is wrong is among the findings. Raises NotFound for a file that is not there."""
+    readings = [read(path, strict=strict) for path in dict.fromkeys(paths)]
+    findings = Findings(strict=strict)
+    made = _Made(findings)
+    for reading in readings:
+        findings.extend(reading.findings)
+    configured = adapters.join(readings, findings)
+    for reading in readings:
+        made.take(reading)
+    if configured is not None:
+        made.texts["adapter.yaml"] = as_yaml(written.configuration(adapters.pointed(configured, made.graphs, findings)))
+    rows = tuple(row for reading in readings for row in reading.rows(findings.all))
+    if findings.failed:
+        return Migration(texts={}, copies={}, rows=rows, findings=findings.all)
+    made.finish()
+    return Migration(texts=made.texts, copies=made.copies, rows=rows, findings=findings.all)
+
+
+@dataclass
+class _Made:
+    findings: Findings
+    texts: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, Path] = field(default_factory=dict)
+    graphs: list[Graph] = field(default_factory=list)
+    _specs: dict[str, StageSpec] = field(default_factory=dict)  # by lower-case name
+    _ours: list[Workflow] = field(default_factory=list)
+
+    def take(self, reading: Reading) -> None:
+        """What one file defines."""
+        for graph in reading.graphs:
+            self._distinct(graph.workflow)
+            for key in written.taken(graph.workflow):
+                message = f"the key {short(key)} was kept and would mean something else in our form"
+                self.findings.error("kept-key", message, key, "rename or delete it")
+        self.graphs += reading.graphs
+        if reading.ours:
+            self._copy(reading.ours, reading.path)
+        used = [node.spec for graph in reading.graphs for node in graph.nodes]
+        for spec in (*used, *reading.unused):
+            self._stage(spec, reading)
+
+    def _distinct(self, workflow: Workflow) -> None:
+        for other in self.graphs:
+            if project.is_called(other.workflow, workflow.name) or project.is_called(other.workflow, workflow.id):
+                message = f"the workflow {short(workflow.name)} is also in {other.workflow.source}"
+                self.findings.error("duplicate-name", message, workflow.name, "leave one of the two out")
+
+    def _stage(self, spec: StageSpec, reading: Reading) -> None:
+        other = self._specs.setdefault(spec.name.lower(), spec)
+        if other is not spec:
+            if other != spec:
+                message = f"two files define the stage {short(spec.name)} differently"
+                self.findings.error("duplicate-stage", message, spec.name, "rename one of the two")
+            return
+        known = reading.stages.get(spec.name)
+        usual = known is not None and _same(spec, known)
+        if usual and _is_shipped(spec):
+            return  # every project has it
+        folder = f"stages/{spec.name}"
+        if spec.folder is not None:
+            for path in _files(spec.folder):
+                self._copy(f"{folder}/{path.relative_to(spec.folder)}", path)
+        if not usual:
+            self.copies.pop(f"{folder}/{project.STAGE_FILE}", None)
+            self.texts[f"{folder}/{project.STAGE_FILE}"] = as_yaml(written.stage(spec))
+
+    def _copy(self, name: str, path: Path) -> None:
+        if name in self.copies or name in self.texts:
+            self.findings.error("two-files", f"two files would become {name}", None, f"rename {path}, or leave it out")
+        self.copies[name] = path
+
+    def finish(self) -> None:
+        """Workflow files, once it is known how many there are."""
+        new = [graph for graph in self.graphs if graph.workflow.dialect != "native"]
+        alone = len(new) == 1 and not {"workflow.yaml"} & set(self.copies)
+        for graph in new:
+            name = "workflow.yaml" if alone else f"workflows/{graph.workflow.name[:200]}.yaml"
+            self.texts[name] = as_yaml(written.workflow(graph))
+        if self.texts or self.copies:
+            self.texts[project.MARKER] = MARKER_TEXT
+        order = sorted(self.texts, key=lambda name: (name.startswith("stages/"), name))
+        self.texts = {name: self.texts[name] for name in order}
+
+
+def _same(spec: StageSpec, known: StageSpec) -> bool:
+    """Whether a stage is the one in its folder. Nothing reads `log_name`; every old block has one."""
+    return replace(spec, log_name="") == replace(known, log_name="") and spec.extra == known.extra
+
+
+def _is_shipped(spec: StageSpec) -> bool:
+    return spec.folder is not None and spec.folder.is_relative_to(shipped.folder("stages"))
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    """The program of a stage: plain files only, nothing that was made while it ran."""
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder).parts
+        if path.is_file() and not path.is_symlink() and not set(inner) & set(SKIPPED):
+            yield path

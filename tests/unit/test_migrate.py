@@ -1,0 +1,387 @@
+"""`clara migrate`: what is written means what was read, is written whole or not at all, and every key has a fate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clara_argo import project
+from clara_argo.cli import main
+from clara_argo.compile.text import as_yaml
+from clara_argo.errors import DefinitionError, NotFound, UsageError
+from clara_argo.formats import adapter, native, stage
+from clara_argo.formats.keys import Fate
+from clara_argo.graph import Graph
+from clara_argo.migrate import Migration, migrate, written
+from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
+from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
+from clara_argo.source import Findings, documents, parse
+
+ID = "7b413e24-d018-4689-8c41-73272f6649d4"
+VALUES = f"""\
+stages:
+    ##BEGIN_ai-vnet##
+        ai-vnet:
+            image:
+                repository: ai-vnet
+                tag: 20.10
+        stageName: "ai-vnet"
+        timeout: "0300"
+        colour: {{a: [1, b]}}
+        lockName: "vnet.lock"
+    ##END_ai-vnet##
+workflows:
+ {ID}
+ name: "user-workflow"
+ stages: ["dicom-reader", "ai-vnet", "dicom-writer"]
+ waitLocks: ["", "dicom-reader.lock", ""]
+ ioFolders: ["dicom-reader/input", "dicom-reader/output", "ai-vnet/output", "dicom-writer/output"]
+ args: ["", "--x 'a b'", ""]
+"""
+SERVER = f"""\
+host: 0.0.0.0
+port: 11112
+ae-titles: [CT_AI]
+sources: [{{ae-title: DCM4CHEE, host-ip: 10.0.0.9}}]
+destinations: [{{name: DCM4CHEE, ae-title: DCM4CHEE, host-ip: 10.0.0.9, port: 11112}}]
+workflows:
+name: user-workflow
+     clara-ae-title: CT_AI
+     destination-name: DCM4CHEE
+     workflow: {ID}
+"""
+APPSETTINGS = """\
+{"DicomAdapter": {"dicom": {"scp": {"port": 11112, "sources": [{"aeTitle": "CT1", "hostIp": "10.0.0.5"}]}},},
+ "host": "0.0.0.0"}
+"""
+DUMP = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: dicom.clara.nvidia.com/v1beta2
+  kind: ClaraAeTitle
+  metadata: {name: user-workflow, uid: 1-2}
+  spec:
+    aeTitle: CT_AI
+    processorSettings: {timeout: "5", pipeline-ct: 0123456789abcdef0123456789abcdef}
+  status: {enabled: true}
+- apiVersion: dicom.clara.nvidia.com/v1beta2
+  kind: Destination
+  metadata: {name: pacs}
+  spec: {aeTitle: DCM4CHEE, hostIp: 10.0.0.9, port: 11112}
+- apiVersion: dicom.clara.nvidia.com/v1beta2
+  kind: Source
+  metadata: {name: old}
+  spec: {aeTitle: OLD, hostIp: 10.0.0.6}
+  status: {enabled: false}
+"""
+
+
+def lay(folder: Path, **texts: str) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / name.replace("__", ".") for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text)
+    return paths
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_early_access_becomes_a_project_that_means_the_same(tmp_path: Path) -> None:
+    paths = lay(tmp_path / "old", values__yaml=VALUES, server__yaml=SERVER)
+    made = migrate(paths)
+    made.write(tmp_path / "new")
+    assert set(content(tmp_path / "new")) == {
+        "clara.yaml", "workflow.yaml", "adapter.yaml", "stages/ai-vnet/stage.yaml",
+    }  # fmt: skip
+    old, new = project.graph(paths[0]), project.graph(tmp_path / "new" / "workflow.yaml", strict=False)
+    assert new.digest == old.digest
+    assert new.node("ai-vnet").spec.extra == old.node("ai-vnet").spec.extra == {"colour": '{"a": ["1", "b"]}'}
+    read = adapter.read((tmp_path / "new" / "adapter.yaml").read_text())[0]
+    assert read == adapter.read(SERVER)[0]
+
+
+def test_twice_is_once(tmp_path: Path) -> None:
+    migrate(lay(tmp_path / "old", values__yaml=VALUES, server__yaml=SERVER)).write(tmp_path / "new")
+    again = migrate([tmp_path / "new" / "workflow.yaml", tmp_path / "new" / "adapter.yaml"])
+    again.write(tmp_path / "again")
+    assert content(tmp_path / "again") == content(tmp_path / "new")
+    assert {row.fate for row in again.rows} == {Fate.KEPT}
+
+
+def row(made: Migration, key: str) -> tuple[str, Fate, str]:
+    (found,) = (row for row in made.rows if row.key == key)
+    return found.where.rpartition("/")[2], found.fate, found.repair
+
+
+def test_every_key_has_a_place_and_a_fate(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, values__yaml=VALUES, server__yaml=SERVER.replace("port: 1", "prot: x\nport: 1", 1)))
+    assert row(made, "stages.*.stageName") == ("values.yaml:7:9", Fate.REPAIRED, "R1")
+    assert row(made, "stages.*.timeout") == ("values.yaml:8:9", Fate.MAPPED, "")
+    assert row(made, "stages.*.colour") == ("values.yaml:9:9", Fate.KEPT, "")
+    assert row(made, "workflows.*") == ("values.yaml:13:2", Fate.REPAIRED, "R2")
+    assert row(made, "workflows.*.ioFolders") == ("values.yaml:17:2", Fate.MAPPED, "")
+    assert row(made, "(value)") == ("values.yaml:17:59", Fate.REPAIRED, "R7")
+    assert row(made, "prot") == ("server.yaml:2:1", Fate.UNUSED, "")
+    assert row(made, "workflows[].name") == ("server.yaml:8:1", Fate.REPAIRED, "R3")
+    assert row(made, "dicom.scp.sources[].host-ip") == ("server.yaml:5:32", Fate.MAPPED, "")
+
+
+def test_json_and_what_kubectl_printed_are_one_adapter(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, appsettings__json=APPSETTINGS, values__yaml=VALUES, dump__yaml=DUMP))
+    assert not made.failed
+    (route,) = adapter.read(made.texts["adapter.yaml"])[0].routes
+    assert (route.name, route.called, route.sources) == ("user-workflow", "CT_AI", ("CT1",))
+    assert route.workflows == ("user-workflow",)  # the platform's id is nobody's; the name is
+    assert route.destinations == ("pacs",)
+    codes = {finding.code for finding in made.findings}
+    assert {"R6", "disabled", "unknown-workflow"} <= codes
+    assert row(made, "items[].metadata.name") == ("dump.yaml:6:14", Fate.MAPPED, "")
+    assert row(made, "items[].spec") == ("dump.yaml:7:3", Fate.MAPPED, "")
+
+
+def test_answers_of_the_adapter_of_0_8(tmp_path: Path) -> None:
+    titles = (
+        '[{"name": "a", "aeTitle": "A", "overwriteSameInstance": false, "processorSettings": {"pipeline-x": "ct-ai"}}]'
+    )
+    sources, to = (
+        '[{"aeTitle": "S", "hostIp": "10.0.0.1"}]',
+        '{"name": "D", "aeTitle": "D", "hostIp": "h", "port": 104}',
+    )
+    made = migrate(lay(tmp_path, a__json=titles, s__json=sources, d__json=to))
+    configuration = adapter.read(made.texts["adapter.yaml"])[0]
+    assert configuration.sources == (Source(name="S", ae_title="S", host="10.0.0.1"),)
+    assert configuration.routes[0].workflows == ("ct-ai",) and configuration.routes[0].destinations == ("D",)
+
+
+def test_a_json_file_without_titles_says_where_they_are(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, appsettings__json=APPSETTINGS))
+    (finding,) = (finding for finding in made.findings if finding.code == "no-ae-titles")
+    assert made.failed and "kubectl" in finding.hint and not made.texts
+
+
+MERCURE = '{"rules": {}, "targets": {}, "modules": {}}'
+REFUSED = [
+    ("mercure", MERCURE, "mercure"),
+    ("map", '{"command": "x", "input": {}, "output": {}}', "MAP"),
+    ("monai", '{"informatics_gateway": {}, "tasks": []}', "MONAI"),
+    ("gateway", '{"InformaticsGateway": {}}', "MONAI"),
+    ("stage", "stageName: x\nimage: y\n", "stage definition"),
+    ("empty", "", "empty"),
+    ("tab", "stages:\n\t- x\n", "tab"),
+    ("nothing", "a: b\n", "no workflow"),
+    ("object", DUMP.replace("kind: Source", "kind: Pod"), "ClaraAeTitle"),
+    ("hole", VALUES.replace("##END_ai-vnet##", ""), "##END_ai-vnet##"),
+    ("name", VALUES.replace("ai-vnet", "../vnet"), "cannot be the name"),
+    ("clash", VALUES.replace(' name: "user', ' result: x\n name: "user'), "something else"),
+]
+
+
+@pytest.mark.parametrize(("text", "word"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_what_is_refused_is_named_and_nothing_is_written(tmp_path: Path, text: str, word: str) -> None:
+    old, to = tmp_path / "file.yaml", tmp_path / "new"
+    old.write_text(text)
+    result = CliRunner().invoke(main, ["migrate", str(old), "--output", str(to)])
+    assert result.exit_code == DefinitionError.exit_code and not to.exists()
+    assert word in result.stderr and f"{old}:" in result.stderr
+
+
+def test_bytes_and_size_are_refused(tmp_path: Path) -> None:
+    for name, data in (("binary", b"\xff\x00"), ("large", b" " * (1 << 20) + b"a")):
+        (tmp_path / name).write_bytes(data)
+        assert migrate([tmp_path / name]).failed
+    with pytest.raises(NotFound):
+        migrate([tmp_path / "away.yaml"])
+
+
+def test_two_files_may_not_say_the_same_thing_twice(tmp_path: Path) -> None:
+    other = VALUES.replace("20.10", "21")
+    made = migrate(lay(tmp_path, a__yaml=VALUES, b__yaml=other, c__yaml=SERVER, d__yaml=SERVER))
+    assert {"duplicate-name", "duplicate-stage", "two-configurations"} <= {finding.code for finding in made.findings}
+
+
+def test_programs_of_stages_come_along(tmp_path: Path) -> None:
+    lay(tmp_path / "old", values__yaml=VALUES)
+    program = tmp_path / "old" / "stages" / "ai-vnet"
+    (program / "inner").mkdir(parents=True)
+    (program / "stage.yaml").write_text("command: [python3, main.py]\nstageName: ai-vnet\n")
+    (program / "main.py").write_text("print('here')\n")
+    (program / "inner" / "weights").write_bytes(b"\0\1")
+    (program / "secret").symlink_to("/etc/passwd")
+    migrate([tmp_path / "old" / "values.yaml"]).write(tmp_path / "new")
+    files = content(tmp_path / "new")
+    assert files["stages/ai-vnet/inner/weights"] == b"\0\1" and "stages/ai-vnet/secret" not in files
+    old, new = project.graph(tmp_path / "old" / "values.yaml"), project.graph(tmp_path / "new" / "workflow.yaml")
+    assert new.digest == old.digest and new.node("ai-vnet").spec.command == ("python3", "main.py")
+
+
+def test_a_stage_without_a_workflow_is_a_stage(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, values__yaml=VALUES[: VALUES.index("workflows:")]))
+    assert set(made.texts) == {"clara.yaml", "stages/ai-vnet/stage.yaml"}
+
+
+def test_several_workflows_are_several_files(tmp_path: Path) -> None:
+    more = VALUES + VALUES[VALUES.index(f" {ID}") :].replace(ID, ID.replace("7", "8")).replace("user-w", "other-w")
+    made = migrate(lay(tmp_path, values__yaml=more))
+    assert {"workflows/user-workflow.yaml", "workflows/other-workflow.yaml"} < set(made.texts)
+
+
+def test_the_command_prints_files_or_only_the_table(tmp_path: Path) -> None:
+    paths = [str(path) for path in lay(tmp_path, values__yaml=VALUES, server__yaml=SERVER)]
+    printed = CliRunner().invoke(main, ["migrate", *paths])
+    assert printed.exit_code == 0 and "repaired R7" in printed.stderr and "KEY" not in printed.stdout
+    names = [str(node.get("name", "")) if isinstance(node, dict) else "" for node in documents(printed.stdout)]
+    assert len(names) == 4  # adapter, marker (empty), workflow, stage
+    checked = CliRunner().invoke(main, ["migrate", "--check", *paths])
+    assert checked.exit_code == 0 and "repaired R7" in checked.stdout
+    strict = CliRunner().invoke(main, ["migrate", "--check", "--strict", *paths])
+    assert strict.exit_code == DefinitionError.exit_code
+
+
+def test_the_command_as_json(tmp_path: Path) -> None:
+    (path,) = lay(tmp_path, values__yaml=VALUES)
+    result = CliRunner().invoke(main, ["migrate", "-o", "json", str(path), "--output", str(tmp_path / "new")])
+    value = json.loads(result.stdout)
+    assert value["output"] == str(tmp_path / "new") and not value["failed"]
+    assert set(content(tmp_path / "new")) == {*value["files"], *value["copies"]}
+    assert {"key", "fate", "becomes", "line", "column", "repair"} <= set(value["keys"][0])
+
+
+def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path) -> None:
+    (path,) = lay(tmp_path, values__yaml=VALUES)
+    result = CliRunner().invoke(main, ["migrate", str(path), "--output", str(tmp_path)])
+    assert result.exit_code == UsageError.exit_code and list(content(tmp_path)) == ["values.yaml"]
+    both = CliRunner().invoke(main, ["migrate", str(path), "--check", "--output", str(tmp_path / "new")])
+    assert both.exit_code == UsageError.exit_code and not (tmp_path / "new").exists()
+
+
+# What is written reads back to the same value.
+
+TEXTS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=12)
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Co", "Cn"]), max_size=12)
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
+ODD = st.sampled_from(["0300", "1_0", "on", "yes", "~", "12:30:45", "1e3", ".5", "# x", "a: b", "- x", "'", "%", "{}"])
+PATHS = st.from_regex(r"/[a-z0-9_]{1,6}(/[a-z]{1,4})?", fullmatch=True)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> StageSpec:
+    tag = draw(st.sampled_from(["", "latest", "20.10", "1_0", "0x10"]))
+    digest = draw(st.sampled_from(["", "sha256:" + "0" * 64]))
+    extra = draw(st.dictionaries(TEXTS.map(lambda text: f"x{text}"), WORDS | ODD | st.just('{"a": ["1"]}'), max_size=2))
+    return StageSpec(
+        name=draw(NAMES),
+        image=Image(repository="host:5000/ai", tag=tag, digest=digest) if tag or digest else Image(),
+        command=draw(st.just(()) | st.lists(TEXTS | ODD, min_size=1, max_size=3).map(tuple)),
+        app_dir=draw(PATHS),
+        inputs=draw(st.sampled_from(["input", "in/put", "08"])),
+        input_paths=draw(st.lists(PATHS, max_size=2).map(tuple)),
+        output_paths=MappingProxyType(draw(st.dictionaries(st.sampled_from(["", "seg", "y"]), PATHS, max_size=2))),
+        lock_name=draw(st.sampled_from(["", "x.lock", "1.50"])),
+        log_name=draw(st.sampled_from(["", "/app/logs/x.log"])),
+        mount_in=draw(st.sampled_from(["input", "other"])),
+        timeout=draw(st.integers(1, 9999)),
+        retries=draw(st.integers(0, 5)),
+        study=draw(st.booleans()),
+        publish=draw(st.booleans()),
+        resources=Resources(cpu=draw(st.sampled_from(["", "2", "0.50", "500m"])), gpu=draw(st.integers(0, 2))),
+        env=MappingProxyType(draw(st.dictionaries(st.sampled_from(["A", "on", "Y"]), WORDS | ODD, max_size=3))),
+        models=draw(st.lists(NAMES, max_size=2).map(tuple)),
+        takes=draw(st.lists(st.sampled_from(["dicom", "volume"]), max_size=2).map(tuple)),
+        extra=MappingProxyType(extra),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(specs())
+def test_a_stage_is_written_as_it_is(spec: StageSpec) -> None:
+    findings = Findings()
+    text = as_yaml(written.stage(spec))
+    assert stage.spec(parse(text), spec.name, findings) == spec
+    assert {finding.code for finding in findings.all} <= {"unknown-key"}
+
+
+@st.composite
+def workflows(draw: st.DrawFn) -> Workflow:
+    names = draw(
+        st.lists(NAMES, min_size=1, max_size=5, unique=True).filter(lambda n: not {"payload", "result"} & {*n})
+    )
+    steps = []
+    for number, name in enumerate(names):
+        before = draw(st.lists(st.sampled_from(names[:number]), max_size=3, unique=True)) if number else []
+        reads = tuple(f"{other}/output" for other in before) or (f"{name}/input",)
+        args = tuple(draw(st.lists(WORDS | ODD, max_size=3)))
+        steps.append(Step(stage=name, reads=reads, waits_for=tuple(f"{other}.lock" for other in before), args=args))
+    extra = draw(st.dictionaries(TEXTS.map(lambda text: f"x{text}"), WORDS | ODD, max_size=2))
+    return Workflow(
+        id=draw(st.uuids()).hex,
+        name=draw(NAMES),
+        steps=tuple(steps),
+        results=(f"{names[-1]}/output",),
+        description=draw(WORDS).strip(),
+        extra=MappingProxyType(extra),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(workflows())
+def test_a_workflow_is_written_as_it_is(workflow: Workflow) -> None:
+    specs = {step.stage: StageSpec(name=step.stage) for step in workflow.steps}
+    try:
+        graph = Graph.of(workflow, specs)
+    except DefinitionError:  # a name that is taken
+        return
+    findings = Findings()
+    (read,) = native.read(documents(as_yaml(written.workflow(graph))), findings)
+    assert read == workflow and not findings.failed
+    assert Graph.of(read, specs).digest == graph.digest
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> Configuration:
+    hosts = st.sampled_from(["10.0.0.5", "pacs", "::1"])
+    names = draw(st.lists(NAMES | ODD.filter(lambda text: "~" not in text), min_size=1, max_size=3, unique=True))
+    sources = tuple(Source(name=name, ae_title="A", host=draw(hosts | st.just(""))) for name in names)
+    to = tuple(Destination(name=name, ae_title=name[:16], host=draw(hosts), port=104) for name in names)
+    quiet = draw(st.sampled_from([0.001, 2.5, 10.0, 7200.0]))
+    routes = tuple(
+        Route(
+            name=name,
+            called="08",
+            sources=tuple(names),
+            workflows=tuple(names[:2]),
+            destinations=tuple(names[:1]),
+            settle=Settle(quiet=quiet, max=max(quiet, 3600.0)),
+        )
+        for name in names
+    )
+    return Configuration(
+        ae_title="1e3", spool=draw(st.sampled_from(["spool", "/var/spool", "0 x"])), sources=sources,
+        destinations=to, routes=routes, host=draw(hosts), port=draw(st.integers(1, 65535)), runner="local",
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(configurations())
+def test_a_configuration_is_written_as_it_is(configuration: Configuration) -> None:
+    assert adapter.read(as_yaml(written.configuration(configuration)))[0] == configuration
+
+
+PIECES = [*VALUES.splitlines(), *SERVER.splitlines(), *DUMP.splitlines(), APPSETTINGS, "- x", "{", "---", "\t", "[]"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("\n".join) | st.text(max_size=60))
+def test_whatever_is_in_a_file_nothing_but_findings(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    made = migrate([path])
+    assert made.failed is not bool(made.texts or made.copies) or not made.rows
