@@ -17,6 +17,7 @@ FOLDERS = frozenset({
     "/opt/holoscan",
 })  # fmt: skip
 BEFORE, AFTER = r"(?<![\w./-])", r"(?![\w-]|\.\w)"  # a path is not a part of a longer one, nor of a longer name
+PLACES = ("/input", "/output", "/dcm", "/dicom", "/var/monai", "/var/holoscan")  # of what operators read and write
 LINES = 20  # of a log: what was said long before the end is not why it failed
 MISSING = re.compile(
     r"No such file or directory|Permission denied|Read-only file system|[Cc]annot (open|access|create)|[Cc]an't open"
@@ -37,7 +38,7 @@ def path_in(text: str, spec: StageSpec) -> str:
 def advice(said: str, spec: StageSpec, *, contained: bool = False) -> str:
     """What to do next, from the last lines that a failed stage left; "" when they say nothing that we know.
 
-    `contained`: it ran in its container, where a path that is missing is missing in its image.
+    `contained`: it ran in its container, where only its definition says which folders there are.
     """
     for line in reversed(said.splitlines()[-LINES:]):
         if OLD_SERVER.search(line):
@@ -50,6 +51,11 @@ def advice(said: str, spec: StageSpec, *, contained: bool = False) -> str:
                 "it takes NVIDIA_CLARA_INPUTPATHS for one folder and has several inputs: split at ';' first, or take "
                 "payload.input_entries"
             )
-        if not contained and MISSING.search(line) and (path := path_in(line, spec)) and not Path(path).exists():
-            return f"it needs {path}, a path of a container: {ENGINE}, or let it read its folders from the environment"
+        if MISSING.search(line) and (path := path_in(line, spec)):
+            if not contained and not Path(path).exists():
+                return (
+                    f"it needs {path}, a path of a container: {ENGINE}, or let it read its folders from the environment"
+                )
+            if contained and path.startswith(PLACES):
+                return f"its container has no {path}: if that is where it reads or writes, say inputPaths, outputPaths"
     return ""
