@@ -117,8 +117,9 @@ class _Known(Mapping[str, StageSpec]):
         where = _shown(program.folder) if program.folder else name
         hint = f"for another one, make stages/{spec.name} or name its registry in the image"
         self.findings.notice("shipped-stage", f"stage {spec.name!r} is the one in {where}", spec.name, hint)
+        image = program.image if program.image.repository else spec.image
         return replace(
-            program, name=spec.name, app_dir=spec.app_dir, inputs=spec.inputs, outputs=spec.outputs,
+            program, name=spec.name, image=image, app_dir=spec.app_dir, inputs=spec.inputs, outputs=spec.outputs,
             input_lock=spec.input_lock, lock_dir=spec.lock_dir, lock_name=spec.lock_name, log_name=spec.log_name,
             mount_in=spec.mount_in, mount_out=spec.mount_out, timeout=spec.timeout, extra=spec.extra,
         )  # fmt: skip

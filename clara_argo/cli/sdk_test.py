@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RECON_ONLY = "613e3fce-0d96-495a-a760-f43e68deefd8"
 FIRST_JOB = "00000000-0000-0000-0000-000000000000"
 ARGO = "argo"
-ENGINES = ("process", ARGO)
+ENGINES = ("process", "podman", "docker", ARGO)
 
 
 @click.command()
@@ -55,7 +55,7 @@ def test_workflow(workflow: str, job: str, source: Path | None, output: Path | N
         talk(str(finding))
     name = new_id(job)
     end_on_signals()
-    with targets.open_runner(target, apply=True) as runner:
+    with targets.open_runner(target, apply=True, engine=None if engine == ARGO else engine) as runner:
         found = Found(runner, name, target)
         into = output or _new_folder(str(graph.workflow.name))
         delivery.check(into, source)

@@ -13,7 +13,9 @@ import pytest
 from unit.sdk.typed import Done, typed
 
 from clara_argo import home, project
+from clara_argo.cli import sdk_test
 from clara_argo.model.job import Payload
+from clara_argo.runners import engines
 from clara_argo.runners.local import LocalRunner
 
 ID, ZERO = "7b413e24-d018-4689-8c41-73272f6649d4", "0" * 32
@@ -85,6 +87,12 @@ def test_a_failed_job_says_how_to_go_on(sdk: Path, type_: Type, tmp_path: Path) 
     said = type_(f"clara-wf test w --input {tmp_path}/in", 4).err
     assert "clara logs 000000000000" in said and "again: clara retry 000000000000" in said
     assert not Path("test-w").exists()
+
+
+def test_engines_are_those_there_are(sdk: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(sdk_test.ENGINES) == {*engines.ENGINES, sdk_test.ARGO}
+    monkeypatch.setenv("PATH", "")
+    assert "podman is not on the PATH" in type_(f"clara-wf test w --input {tmp_path}/in --engine podman", 3).err
 
 
 WRONG = {

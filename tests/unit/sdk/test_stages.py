@@ -170,8 +170,16 @@ def test_workflows_of_the_file_are_found_by_name_and_id(sdk: Path, values: Path,
         graph = project.workflow(sdk, name)
         assert [node.name for node in graph.nodes] == ["dicom-reader", "user-ai", "dicom-writer"]
     assert graph.nodes[1].spec.folder == sdk / "stages" / "user-ai"
+    assert str(graph.nodes[1].spec.image) == "registry.example/user-ai:0.1"
     assert "user-workflow" in [workflow.name for workflow in project.workflows(sdk)]
     assert set(project.files_of(sdk, [ID])) == {str(values.relative_to(sdk)), "stages/user-ai/stage.yaml"}
+
+
+def test_a_program_without_an_image_has_its_blocks(sdk: Path, values: Path, type_: Type) -> None:
+    type_("clara-wf cs user-ai")
+    paste(values)
+    (sdk / "stages" / "user-ai" / "stage.yaml").write_text("command: [python3, main.py]\n")
+    assert str(project.workflow(sdk, ID).nodes[1].spec.image) == "user-ai:latest"
 
 
 def test_a_folder_read_without_its_lock_is_repaired_and_named(values: Path, type_: Type) -> None:
