@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,15 +16,19 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import ROOT
 from unit.runners import graphs
-from unit.runners.contract import JOB, end
+from unit.runners.contract import JOB, LATER, end
 
 from clara_argo.errors import NotInstalled
+from clara_argo.formats import stage
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, JobState, Payload
 from clara_argo.model.workflow import StageSpec
+from clara_argo.platform import images
 from clara_argo.runners import hints
 from clara_argo.runners.local import LocalRunner
+from clara_argo.source import Findings, parse
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "old_operators"
 DICOM = "\0" * 128 + "DICM"
@@ -97,6 +104,33 @@ def test_handlers_payload_and_identity_with_several_inputs(runner: LocalRunner, 
     assert state["prepared"] is True and state["job"] == [str(UUID(JOB)), "test", "callbacks"]
     assert state["inputs"] == {"left": ["left.txt"], "right": ["right.txt"]}
     assert (folder / "callbacks/logs/1/stdout.log").read_text() == "cleaned True\n"
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / "docs/old-operators.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_operator_in_c_of_the_guide(runner: LocalRunner, tmp_path: Path) -> None:
+    spec = graphs.shell(tmp_path, "in-c", "", command=("./operator",))
+    assert spec.folder is not None
+    words = ["cc", "-Wall", "-Werror", "-x", "c", "-", "-o", str(spec.folder / "operator")]
+    subprocess.run(words, input=block("c"), text=True, timeout=60, check=True)
+    job, folder = run(runner, graphs.chain(spec), graphs.payload(tmp_path, **{"volume.raw": "a\u00ff"}))
+    assert job.state is JobState.SUCCEEDED, job
+    assert (folder / "in-c/output/volume.raw").read_bytes() == b"\0\1\1"
+    (tmp_path / "payload/volume.raw").rename(tmp_path / "payload/other")
+    runner.submit(graphs.chain(spec), LATER, graphs.payload(tmp_path))
+    assert end(World(runner), LATER).stage("in-c").message == "exit code 1: no volume.raw in the input"  # type: ignore[arg-type]
+
+
+def test_the_definition_and_the_dockerfile_of_the_guide() -> None:
+    findings = Findings("stage.yaml", strict=True)
+    spec = stage.spec(parse(block("yaml"), "stage.yaml"), "lung-seg", findings)
+    assert findings.all == () and (spec.input_paths, spec.output_paths[""]) == (("/input", "/dcm"), "/output")
+    assert images.TAKES_SHIM.search(block("dockerfile"))
 
 
 @pytest.mark.skipif(Path("/input").exists(), reason="this machine has a folder /input")
