@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,10 @@ from clara_argo.formats import adapter, adapter_json, adapter_parts
 from clara_argo.graph import Graph
 from clara_argo.migrate.reading import Reading
 from clara_argo.model.route import Configuration, Route
+from clara_argo.model.workflow import Workflow
 from clara_argo.source import Findings, Node, short
+
+REGISTERED, SENT = "register-results", "ClaraSCU"  # a kept key of pipelines: where their results were to go
 
 
 def join(readings: Sequence[Reading], findings: Findings) -> Configuration | None:
@@ -38,25 +42,49 @@ def join(readings: Sequence[Reading], findings: Findings) -> Configuration | Non
 
 
 def pointed(configuration: Configuration, graphs: Sequence[Graph], findings: Findings) -> Configuration:
-    """Its routes name workflows that there are: an unknown id becomes the name, where a workflow has the route's."""
-    workflows = [graph.workflow for graph in graphs]
-    known = [*workflows, *project.workflows(shipped.folder("templates"))]
+    """Its routes name workflows that there are, and the destinations that those wanted."""
+    own = tuple(graph.workflow for graph in graphs)
+    known = (*own, *project.workflows(shipped.folder("templates")))
+    routes = [_running(route, own, known, findings) for route in configuration.routes]
+    names = {destination.name for destination in configuration.destinations}
+    return replace(configuration, routes=tuple(_sending(route, own, names, findings) for route in routes))
 
-    def known_as(name: str, route: Route) -> str:
+
+def _running(route: Route, own: Sequence[Workflow], known: Sequence[Workflow], findings: Findings) -> Route:
+    """An unknown id becomes the name, where a workflow has that of the route."""
+    names: dict[str, None] = {}
+    for name in route.workflows:
         if any(project.is_called(workflow, name) for workflow in known):
-            return name
-        for workflow in workflows:
-            if workflow.name.lower() == route.name.lower():
-                message = f"no workflow has the id {short(name)}; route {short(route.name)} runs the one of that name"
-                findings.warning("unknown-workflow", message, name, f"write {workflow.name}")
-                return str(workflow.name)
-        names = ", ".join(short(workflow.name) for workflow in workflows) or "none"
-        message = f"route {short(route.name)} runs {short(name)}, which is in none of these files; they hold {names}"
-        findings.warning("unknown-workflow", message, name, "migrate its file, too, or write one of these names")
-        return name
+            names[name] = None
+            continue
+        named = next((workflow for workflow in own if workflow.name.lower() == route.name.lower()), None)
+        names[str(named.name) if named else name] = None
+        if named is not None:
+            message = f"no workflow has the id {short(name)}; route {short(route.name)} runs the one of that name"
+            hint = f"write {named.name}"
+        else:
+            some = ", ".join(short(workflow.name) for workflow in own) or "none"
+            message = f"route {short(route.name)} runs {short(name)}, which is in none of these files; they hold {some}"
+            hint = "migrate its file, too, or write one of these names into adapter.yaml"
+        findings.warning("unknown-workflow", message, name, hint)
+    return replace(route, workflows=tuple(names))
 
-    routes = (
-        replace(route, workflows=tuple(dict.fromkeys(known_as(name, route) for name in route.workflows)))
-        for route in configuration.routes
-    )
-    return replace(configuration, routes=tuple(routes))
+
+def _sending(route: Route, own: Sequence[Workflow], names: set[str], findings: Findings) -> Route:
+    """Pipelines named their destinations themselves; those go before the only one that there is."""
+    wanted: dict[str, None] = {}
+    for name in route.workflows:
+        for workflow in own:
+            if project.is_called(workflow, name):
+                wanted |= dict.fromkeys(_registered(workflow))
+    for name in [name for name in wanted if name not in names]:
+        message = f"route {short(route.name)} is to send to {short(name)}, which is no destination here"
+        findings.warning("unknown-destination", message, route.called, "add it to 'destinations' of adapter.yaml")
+    found = tuple(name for name in wanted if name in names)
+    return replace(route, destinations=found) if found else route
+
+
+def _registered(workflow: Workflow) -> list[str]:
+    """The reader of pipelines wrote the text: a list of what was registered, with agent and data."""
+    made = json.loads(workflow.extra.get(REGISTERED, "[]")) if workflow.dialect == "operators" else []
+    return [name for one in made if one["agent"] == SENT for name in one["data"]]

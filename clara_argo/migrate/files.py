@@ -18,6 +18,7 @@ from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, short
 
 MARKER_TEXT = "# Marks the root of this project: workflow files anywhere below use the stages in stages/.\n"
+STAGE_FILE = "stage.yaml"
 SKIPPED = ("__pycache__", ".git")
 
 
@@ -112,8 +113,8 @@ class _Made:
             for path in _files(spec.folder):
                 self._copy(f"{folder}/{path.relative_to(spec.folder)}", path)
         if not usual:
-            self.copies.pop(f"{folder}/{project.STAGE_FILE}", None)
-            self.texts[f"{folder}/{project.STAGE_FILE}"] = as_yaml(written.stage(spec))
+            self.copies.pop(f"{folder}/{STAGE_FILE}", None)
+            self.texts[f"{folder}/{STAGE_FILE}"] = as_yaml(written.stage(spec))
 
     def _copy(self, name: str, path: Path) -> None:
         if name in self.copies or name in self.texts:

@@ -128,7 +128,7 @@ def test_every_key_has_a_place_and_a_fate(tmp_path: Path) -> None:
     assert row(made, "stages.*.timeout") == ("values.yaml:8:9", Fate.MAPPED, "")
     assert row(made, "stages.*.colour") == ("values.yaml:9:9", Fate.KEPT, "")
     assert row(made, "workflows.*") == ("values.yaml:13:2", Fate.REPAIRED, "R2")
-    assert row(made, "workflows.*.ioFolders") == ("values.yaml:17:2", Fate.MAPPED, "")
+    assert row(made, "workflows.*.ioFolders[]") == ("values.yaml:17:2", Fate.MAPPED, "")
     assert row(made, "(value)") == ("values.yaml:17:59", Fate.REPAIRED, "R7")
     assert row(made, "prot") == ("server.yaml:2:1", Fate.UNUSED, "")
     assert row(made, "workflows[].name") == ("server.yaml:8:1", Fate.REPAIRED, "R3")
