@@ -301,6 +301,11 @@ def workflows(root: Path) -> tuple[Workflow, ...]:
     return tuple(found.values())
 
 
+def unreadable(root: Path) -> tuple[str, ...]:
+    """Files of the project that are wrong in a way that hides which workflows they hold; `clara lint` says why."""
+    return tuple(_shown(path) for path in _own_files(root) if _collected(path) is None)
+
+
 def is_configuration(findings: Iterable[Finding]) -> bool:
     """Whether `check` found an adapter configuration in place of a workflow."""
     return any(finding.code == load.CONFIGURATION for finding in findings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clara_argo.cli import talk
 from clara_argo.cli.common import FORMAT, SCHEMA, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -50,12 +51,17 @@ def list_workflows(form: str) -> None:
     GPUs, models.
     """
     from clara_argo import project
+    from clara_argo.picture import printable
 
     root = project.find_root(Path.cwd())
     known = project.stage_specs(root)
     found = [(workflow, *_resolved(workflow, known)) for workflow in project.workflows(root)]
+    unread = project.unreadable(root)
+    for path in unread:
+        talk(f"{printable(path)}: its workflows cannot be read; see clara lint")
     if form == "json":
-        print_json({"schema": SCHEMA, "workflows": [_workflow_json(*one) for one in found]})
+        listed = [_workflow_json(*one) for one in found]
+        print_json({"schema": SCHEMA, "workflows": listed, "unreadable": list(unread)})
         return
     print_table([("NAME", "ID", "TAKES", "GIVES", "NEEDS", "FROM", "STAGES"), *(_row(*one) for one in found)])
 
@@ -108,9 +114,13 @@ def _workflow_json(workflow: Workflow, graph: Graph | None, wrong: str) -> dict[
         "id": str(workflow.id),
         "description": str(workflow.description),
         "stages": [str(step.stage) for step in workflow.steps],
-        "source": _origin(workflow),
+        **_place(workflow),
     }
     return value | ({"wrong": wrong} if graph is None else _needs_json(needs.of(graph)))
+
+
+def _place(workflow: Workflow) -> dict[str, Any]:
+    return {"shipped": _is_shipped(Path(workflow.source)), "file": str(workflow.source)}
 
 
 def _needs_json(asked: Needs) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def show_workflow(name: str, form: str) -> None:
     graph = project.workflow(project.find_root(Path.cwd()), name)
     asked = needs.of(graph)
     if form == "json":
-        print_json({"schema": SCHEMA, **picture.as_json(graph), **_needs_json(asked), "source": graph.workflow.source})
+        print_json({"schema": SCHEMA, **picture.as_json(graph), **_needs_json(asked), **_place(graph.workflow)})
         return
     click.echo(picture.as_text(graph, ascii_only="utf" not in (sys.stdout.encoding or "").lower()))
     click.echo()

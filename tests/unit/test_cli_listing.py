@@ -41,8 +41,8 @@ def listed(what: str) -> dict[str, dict[str, Any]]:
 
 def test_workflows_of_the_project_and_shipped_ones(folder: Path) -> None:
     found = listed("workflows")
-    assert list(found)[0] == "bone" and found["bone"]["source"] == "workflow.yaml"
-    assert len(found) == len(FILES) + 1 and {e["source"] for e in found.values()} == {"workflow.yaml", "shipped"}
+    assert list(found)[0] == "bone" and found["bone"]["file"] == "workflow.yaml"
+    assert len(found) == len(FILES) + 1 and [name for name in found if not found[name]["shipped"]] == ["bone"]
     ct = found["ct-ai"]
     assert (ct["id"], ct["takes"], ct["gives"]) == ("0fcdcdea-89c6-456f-b20a-bc7379c54ef2", ["dicom"], ["dicom"])
     assert (ct["memory"], ct["gpu"], ct["models"]) == ("4Gi", 0, ["ct-organs"]) and len(ct["images"]) == 3
@@ -67,6 +67,13 @@ def test_a_wrong_workflow_is_listed_as_such(folder: Path) -> None:
     assert "no stage 'no-stage'" in listed("workflows")["bone"]["wrong"]
     row = clara("workflows", "list").stdout.splitlines()[1]
     assert row.startswith("bone ") and "clara lint" in row and "workflow.yaml" in row
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "other.yaml").write_text("stages: [\n")
+    done = clara("workflows", "list")
+    assert "other.yaml" in done.stderr and "clara lint" in done.stderr and "other.yaml" not in done.stdout
+    assert json.loads(clara("workflows", "list", "-o", "json").stdout)["unreadable"] == ["other.yaml"]
 
 
 def test_a_name_that_steers_a_terminal_is_shown_as_text(folder: Path) -> None:
