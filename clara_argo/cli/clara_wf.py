@@ -13,18 +13,21 @@ WORDS: dict[str, tuple[str, ...]] = {  # as the article prints them: first the c
     "list_stages": ("list", "ls"),
     "create_stage": ("create", "cs"),
     "delete_stage": ("delete", "ds"),
+    "publish_chart": ("publish",),
     "test_workflow": ("test",),
     "set_ngc_api_key": ("setkey",),
 }
 ARGUMENTS = {
     "create_stage": "NAME",
     "delete_stage": "NAME",
+    "publish_chart": "WORKFLOW_ID WORKFLOW_NAME OUT",
     "test_workflow": "[WORKFLOW_ID] [JOB_ID]",
 }
 COMMANDS = {
     "list_stages": Entry("sdk_stages", "list_stages", "List the stages."),
     "create_stage": Entry("sdk_stages", "create_stage", "Make a stage and its program."),
     "delete_stage": Entry("sdk_stages", "delete_stage", "Delete a stage; its program stays."),
+    "publish_chart": Entry("sdk_publish", "publish_chart", "Write a Helm chart of a workflow."),
     "test_workflow": Entry("sdk_test", "test_workflow", "Run a workflow on made-up input, or on yours."),
     "set_ngc_api_key": Entry("sdk_key", "set_ngc_api_key", "Keep an NGC API key."),
 }

@@ -31,6 +31,7 @@ DIGEST = "clara.dev/digest"  # of the whole spec: `clara apply` compares it
 STAGES = "clara.dev/stages"  # JSON, stage -> template or, in one pod, container; in the graph's order
 WORKFLOW = "clara.dev/workflow-name"
 WORKFLOW_DIGEST = "clara.dev/workflow-digest"
+MANAGED, OURS = "app.kubernetes.io/managed-by", "clara-argo"  # a label; Helm puts its own name there
 RESULTS = "clara.dev/results"  # JSON, the stages whose outputs are the result
 
 
@@ -114,14 +115,15 @@ def _facts(graph: Graph, mapped: Mapping[str, str], fused: bool) -> dict[str, st
 
 def _spec(graph: Graph, cluster: Cluster, facts: Mapping[str, str], templates: list[Object], longest: int) -> Object:
     name = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
-    secrets = [{"name": secret} for secret in cluster.pull_secrets]
+    wanted = dict.fromkeys((*cluster.pull_secrets, *map(str, graph.workflow.pull_secrets)))
+    secrets = [{"name": secret} for secret in wanted]
     return {
         "entrypoint": MAIN,
         "serviceAccountName": cluster.stage_account,
         **({"imagePullSecrets": secrets} if secrets else {}),
         "arguments": {"parameters": [{"name": key, "description": said} for key, said in PARAMETERS.items()]},
         "workflowMetadata": {  # the template's own annotations do not reach the Workflow
-            "labels": {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": name},
+            "labels": {MANAGED: OURS, "clara.dev/workflow": name},
             "labelsFrom": {"clara.dev/job": {"expression": "workflow.parameters.job"}},
             "annotations": dict(facts),  # no title: it would take the place of the job's own
         },
@@ -178,7 +180,7 @@ def template_name(workflow: str, *, fused: bool) -> str:
 
 def _template(graph: Graph, cluster: Cluster, facts: Mapping[str, str], spec: Object, *, fused: bool) -> Object:
     label = names.label(graph.workflow.name, names.LONGEST_WORKFLOW)
-    labels = {"app.kubernetes.io/managed-by": "clara-argo", "clara.dev/workflow": label}
+    labels = {MANAGED: OURS, "clara.dev/workflow": label}
     annotations = {
         "workflows.argoproj.io/version": ">= v4.0.0",
         "clara.dev/workflow-id": graph.workflow.id,
@@ -205,7 +207,7 @@ def workflow(template: Object, submission: Submission) -> Object:
         "metadata": {
             "name": f"clara-{submission.job}",
             "namespace": metadata["namespace"],
-            "labels": dict(metadata["labels"]) | {"clara.dev/job": submission.job},
+            "labels": dict(metadata["labels"]) | {MANAGED: OURS, "clara.dev/job": submission.job},
             "annotations": {
                 **{name: annotations[name] for name in (WORKFLOW, WORKFLOW_DIGEST, STAGES, RESULTS)},
                 TITLE: f"{submission.job[:TITLE_DIGITS]} {annotations[WORKFLOW]}",
@@ -221,4 +223,6 @@ def workflow(template: Object, submission: Submission) -> Object:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """Of JSON as other languages write it, too: a chart's template makes the same of the same."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

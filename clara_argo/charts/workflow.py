@@ -1,0 +1,145 @@
+"""The chart of one workflow, as texts by their path in it. Reads what is shipped and what the graph is of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clara_argo import __version__, shipped, source
+from clara_argo.charts import parts, values
+from clara_argo.charts.holes import Holes
+from clara_argo.charts.spec import constants, stage_values, text_of, with_holes
+from clara_argo.compile import STAGES, Cluster, as_yaml, compile_graph
+from clara_argo.compile import names as cluster_names
+from clara_argo.errors import Finding, UsageError
+from clara_argo.graph import DNS_LABEL, Graph
+from clara_argo.sdk.layout import STAGE_FILE
+from clara_argo.source import short
+
+KUBERNETES = ">=1.34.0-0"  # what Argo 4.1 is tried with
+KIND = "clara.dev/chart"  # annotation of Chart.yaml: it is ours, and of what kind
+WORKFLOW_CHART, PLATFORM_CHART = "workflow", "platform"
+LONGEST_NAME = 53  # of a release, which is commonly called like its chart
+STATIC = (
+    "templates/_helpers.tpl",
+    "templates/semaphore.yaml",
+    "templates/route.yaml",
+    "templates/NOTES.txt",
+    ".helmignore",
+)
+Object = dict[str, Any]
+Definitions = dict[str, tuple[str, str]]
+_RELEASE = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """`files`: path in the chart -> its text. `template`: what the workflow is called on a cluster."""
+
+    name: str
+    version: str
+    kind: str
+    files: Mapping[str, str]
+    template: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+def chart(graph: Graph, name: str, *, fused: bool = False, strict: bool = False) -> Chart:
+    """Raises UsageError for a name that no chart can have, and what compiling raises."""
+    check_name(name)
+    cluster = Cluster()
+    compiled = compile_graph(graph, cluster, fused=fused, strict=strict)
+    stages = json.loads(compiled.template["metadata"]["annotations"][STAGES])
+    keys = cluster_names.stages((node.name for node in graph.nodes), graph.workflow.source)
+    holes = Holes.of(compiled.template)
+    made = with_holes(graph, compiled.template, stages, keys, holes, fused=fused)
+    filled = stage_values(graph, compiled.template, stages, keys, cluster.gpu)
+    given = _plain(values.defaults(filled, cluster, graph.workflow.name))
+    beside = definitions(graph)
+    version = f"{release()}+{graph.digest[:12]}"
+    head = _head(graph, name, version, compiled.template, beside)
+    title = f"{name} {version}: the workflow {graph.workflow.name}"
+    static = {path: (shipped.folder("templates") / "charts" / "workflow" / path).read_text("utf-8") for path in STATIC}
+    files = {
+        "Chart.yaml": as_yaml(_plain(head)),
+        "values.yaml": values.text(given, title),
+        "values.schema.json": values.schema(given),
+        "templates/workflowtemplate.yaml": text_of(made, holes),
+        "templates/_compiled.tpl": constants(fused),
+        "templates/accounts.yaml": parts.accounts(),
+        "templates/networkpolicy.yaml": parts.policy(),
+        "README.md": _readme(name, graph, compiled.name),
+        **static,
+        **{f"files/{file}": text for file, (_, text) in beside.items()},
+    }
+    return Chart(
+        name=name, version=version, kind=WORKFLOW_CHART, files=files, template=compiled.name, findings=compiled.findings
+    )
+
+
+def _plain(made: Object) -> Object:
+    """Without what texts of a file know of their places."""
+    return dict(json.loads(json.dumps(made)))
+
+
+def check_name(name: str) -> None:
+    if not DNS_LABEL.fullmatch(name) or len(name) > LONGEST_NAME:
+        message = f"a chart cannot be called {short(name)}"
+        raise UsageError(f"{message}: lower-case letters, digits and '-', at most {LONGEST_NAME}")
+
+
+def release() -> str:
+    """Ours, as Helm counts: three numbers."""
+    found = _RELEASE.match(__version__)
+    return found[0] if found else "0.0.0"
+
+
+def definitions(graph: Graph) -> Definitions:
+    """Name in the ConfigMap of a route -> (path beside the route, text): what the adapter needs to know the workflow.
+
+    What is shipped is in the adapter's image already.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    own = Path(graph.workflow.source)
+    if own.is_file() and not _shipped(own):
+        found["workflow.yaml"] = ("workflow.yaml", source.read(own))
+    folders = {node.spec.folder.name: node.spec.folder for node in graph.nodes if node.spec.folder is not None}
+    for name, folder in sorted(folders.items()):
+        if not _shipped(folder):
+            found[f"stage-{len(found)}.yaml"] = (f"stages/{name}/{STAGE_FILE}", source.read(folder / STAGE_FILE))
+    return found
+
+
+def _shipped(path: Path) -> bool:
+    return any(path.resolve().is_relative_to(shipped.folder(name).resolve()) for name in ("stages", "templates"))
+
+
+def _head(graph: Graph, name: str, version: str, template: Object, beside: Definitions) -> Object:
+    files = {"route.yaml": "route.yaml"} | {file: path for file, (path, _) in beside.items()}
+    return {
+        "apiVersion": "v2",
+        "name": name,
+        "description": f"The workflow {graph.workflow.name} for Argo Workflows",
+        "type": "application",
+        "version": version,
+        "appVersion": graph.digest[:12],
+        "kubeVersion": KUBERNETES,
+        "keywords": ["DICOM", "medical imaging", "Argo Workflows"],
+        "annotations": {
+            KIND: WORKFLOW_CHART,
+            "clara.dev/workflow": graph.workflow.name,
+            "clara.dev/workflow-digest": graph.digest,
+            "clara.dev/label": template["metadata"]["labels"]["clara.dev/workflow"],
+            "clara.dev/template": template["metadata"]["name"],
+            "clara.dev/files": json.dumps(files, ensure_ascii=False),
+        },
+    }
+
+
+def _readme(name: str, graph: Graph, template: str) -> str:
+    text = (shipped.folder("templates") / "charts" / "workflow" / "README.md").read_text("utf-8")
+    return text.replace("CHART", name).replace("WORKFLOW", graph.workflow.name).replace("TEMPLATE", template)

@@ -1,0 +1,240 @@
+"""A workflow as a Helm chart: what Helm makes of it, with the default values and with others. Needs Helm 3 or 4."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import helm
+import pytest
+import yaml
+
+from clara_argo import charts, project, shipped
+from clara_argo.compile import DIGEST, Cluster, compile_graph
+from clara_argo.compile.check import check_text
+from clara_argo.compile.check.reading import Loader
+from clara_argo.graph import Graph
+from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
+from clara_argo.source import Findings
+
+ID = "7b413e24-d018-4689-8c41-73272f6649d4"
+PLAIN = StageSpec(name="", image=Image(repository="team/x", tag="1"), command=("./main.sh",))
+ORGANS = shipped.folder("templates") / "workflows" / "ct-organs.yaml"
+# What a chart must hand through as it is: Helm's and Go's signs, quotes, YAML's own, other scripts.
+HOSTILE = (
+    "{{ .Values.x }}", "{{- fail `x` -}}", "}} {{", "`back`tick`", "it's \"quoted\"", "\\n \\\\ \\u0041",
+    "#no: comment", "- {a: [b]}", "%d %s", "ü 漢字 \U0001f600", "trailing  ", "line\nbreak\ttab", "$(id) ${HOME} $$",
+    "yes", "0x10", "<&>",
+)  # fmt: skip
+
+
+def step(stage: str, reads: str, waits: str = "", *args: str) -> Step:
+    return Step(stage=stage, reads=tuple(reads.split()), waits_for=tuple(waits.split()), args=args)
+
+
+def graph(*steps: Step, name: str = "w", **specs: StageSpec) -> Graph:
+    workflow = Workflow(id=ID, name=name, steps=steps, results=(f"{steps[-1].stage}/output",), source="w.yaml")
+    stages = {one.stage: replace(specs.get(one.stage, PLAIN), name=one.stage) for one in steps}
+    return Graph.of(workflow, stages)
+
+
+READER, AI = step("reader", "reader/input"), step("ai", "reader/output", "reader.lock")
+WRITER = step("writer", "ai/output", "ai.lock")
+GPU = replace(PLAIN, resources=Resources(cpu="1", memory="4Gi", gpu=2), retries=0, env={"MONAI_TIMEOUT": "9"})
+GRAPHS = {
+    "chain": graph(READER, AI, WRITER),
+    "join": graph(
+        READER,
+        step("liver", "reader/output", "reader.lock"),
+        step("spleen", "reader/output", "reader.lock"),
+        step("writer", "liver/output spleen/output reader/input", "liver.lock spleen.lock"),
+        writer=replace(PLAIN, study=True, publish=True),
+    ),
+    "gpu": graph(READER, AI, ai=GPU),
+    "names": graph(step("Reader_1", "Reader_1/input"), step("true", "Reader_1/output", "Reader_1.lock"), name="My_CT"),
+}
+
+
+def made(folder: Path, graph: Graph, **options: Any) -> Path:
+    charts.publish(graph, "demo", folder / "demo", **options)
+    return folder / "demo"
+
+
+def template(objects: dict[tuple[str, str], Any]) -> dict[str, Any]:
+    (found,) = (one for (kind, _), one in objects.items() if kind == "WorkflowTemplate")
+    return dict(found)
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_with_default_values_it_is_what_compiling_writes(tmp_path: Path, name: str, fused: bool, major: int) -> None:
+    chart = made(tmp_path, GRAPHS[name], fused=fused)
+    objects = helm.template(major, chart)
+    assert list(objects.values()) == [compile_graph(GRAPHS[name], fused=fused).template]
+    helm.lint(major, chart)
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+def test_no_text_of_a_workflow_is_read_as_a_template(tmp_path: Path, major: int) -> None:
+    braces = [text for text in HOSTILE if "{{" not in text]
+    hostile = replace(PLAIN, command=("./x", *braces), env={f"V{n}": text for n, text in enumerate(braces)})
+    mine = graph(READER, step("ai", "reader/output", "reader.lock", *braces), ai=hostile)
+    assert template(helm.template(major, made(tmp_path, mine))) == compile_graph(mine).template
+
+
+def test_a_hole_fills_only_itself() -> None:
+    """Also texts that no compiled object may hold."""
+    from clara_argo.charts.holes import Holes
+
+    holes = Holes.of(HOSTILE)
+    object_ = {"texts": list(HOSTILE), "value": holes.value("toJson 1"), **{text: text for text in HOSTILE}}
+    text = holes.yaml(object_)
+    assert text.count("{{ toJson 1 }}") == 1
+    back = text.replace('{{ "{{" }}', "{{").replace("{{ toJson 1 }}", "1")
+    assert yaml.load(back, Loader=Loader) == {**object_, "value": 1}  # noqa: S506 (a SafeLoader)
+
+
+# Values, and what compiling would be told to get the same.
+CHANGES: dict[str, tuple[tuple[str, ...], dict[str, Any], Cluster]] = {
+    "times": (("stages.ai.timeout=77", "stages.ai.retries=7"), {"timeout": 77, "retries": 7}, Cluster()),
+    "no retries": (("stages.ai.retries=0",), {"retries": 0}, Cluster()),
+    "image": (
+        ("stages.ai.image.repository=other/y", "stages.ai.image.tag=2.0"),
+        {"image": Image(repository="other/y", tag="2.0")},
+        Cluster(),
+    ),
+    "digest": (
+        ("stages.ai.image.tag=", f"stages.ai.image.digest=sha256:{'a' * 64}"),
+        {"image": Image(repository="team/x", digest=f"sha256:{'a' * 64}")},
+        Cluster(),
+    ),
+    "registry": (
+        ("registry=r.example:5000/a//", "pullSecrets={one,two}"),
+        {},
+        Cluster(registry="r.example:5000/a//", pull_secrets=("one", "two")),
+    ),
+    "registry of its own": (
+        ("registry=r.example/a", "stages.ai.image.repository=localhost/x"),
+        {"image": Image(repository="localhost/x", tag="1")},
+        Cluster(registry="r.example/a"),
+    ),
+    "gpu": (
+        ("stages.ai.gpu=1", "gpu.resource=amd.com/gpu", "stages.ai.resources.limits.memory=2Gi",
+         "stages.ai.resources.requests.memory=2Gi"),
+        {"resources": Resources(gpu=1, memory="2Gi")},
+        Cluster(gpu="amd.com/gpu"),
+    ),
+    "whole": (
+        ("accounts.stage=s", "accounts.collector=c", "store.configMap=m", "store.key=k", "waiting=5", "parallelism=2",
+         "volumeSize=1Gi", "keep.succeeded=1", "keep.failed=2", "keep.pod=3"),
+        {},
+        Cluster(stage_account="s", collector_account="c", repository_map="m", repository_key="k", waiting=5,
+                parallelism=2, volume_size="1Gi", keep_succeeded=1, keep_failed=2, keep_pod=3),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("major", helm.EACH_LONG)
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", CHANGES)
+def test_other_values_give_what_compiling_with_them_gives(tmp_path: Path, name: str, fused: bool, major: int) -> None:
+    """But for the workflow's digest, which stays that of the file that was published."""
+    values, of_stage, cluster = CHANGES[name]
+    options = [word for value in values for word in ("--set", value)]
+    got = template(helm.template(major, made(tmp_path, GRAPHS["chain"], fused=fused), *options))
+    changed = graph(READER, AI, WRITER, ai=replace(PLAIN, **of_stage))
+    text = json.dumps(compile_graph(changed, cluster, fused=fused).template)
+    want = json.loads(text.replace(changed.digest, GRAPHS["chain"].digest))
+    for one in (got, want):
+        del one["metadata"]["annotations"][DIGEST]
+    assert got == want
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+def test_the_digest_is_of_what_helm_made(tmp_path: Path, major: int) -> None:
+    options = ("--set", "registry=r.example")
+    got = template(helm.template(major, made(tmp_path, GRAPHS["chain"]), *options, namespace="imaging"))
+    assert got == compile_graph(GRAPHS["chain"], Cluster(registry="r.example", namespace="imaging")).template
+
+
+NODES = {
+    "nodeSelector": {"zone": "a"},
+    "tolerations": [{"key": "x", "operator": "Exists"}],
+    "gpu": {"nodeSelector": {"gpu": "yes"}},
+    "stages": {"ai": {"nodeSelector": {"zone": "b"}, "tolerations": [{"key": "y", "value": "1"}]}},
+}
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+def test_stages_get_the_nodes_that_are_asked_for(tmp_path: Path, major: int) -> None:
+    values = tmp_path / "nodes.yaml"
+    values.write_text(yaml.safe_dump(NODES))
+    found = template(helm.template(major, made(tmp_path, GRAPHS["gpu"]), "-f", str(values)))
+    reader, ai = found["spec"]["templates"][1:]
+    assert reader["nodeSelector"] == {"zone": "a"} and reader["tolerations"] == NODES["tolerations"]
+    assert ai["nodeSelector"] == {"zone": "b", "gpu": "yes"}
+    assert [one["key"] for one in ai["tolerations"]] == ["x", "y", "nvidia.com/gpu"]
+    findings = Findings("t.yaml", strict=True)
+    check_text(yaml.safe_dump(found), findings)
+    assert not findings.check()
+
+
+EVERYTHING = """\
+accounts: {create: true}
+networkPolicy: {create: true, egress: [{ports: [{protocol: TCP, port: 5000}]}]}
+semaphore: {jobs: 2}
+route:
+  create: true
+  called: CT AI
+  sources: [{aeTitle: "0123", host: 10.0.0.5}, {name: second, aeTitle: "{{ x }}"}]
+  settle: {quiet: 2.5, max: 60}
+  destinations: [{name: PACS, aeTitle: DCM4CHEE, host: pacs.example, port: 104}]
+"""
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+def test_accounts_policy_limit_and_route_come_when_asked_for(tmp_path: Path, major: int) -> None:
+    values = tmp_path / "all.yaml"
+    values.write_text(EVERYTHING)
+    chart = made(tmp_path, project.graph(ORGANS))
+    helm.lint(major, chart, "-f", str(values))
+    found = helm.template(major, chart, "-f", str(values), namespace="imaging")
+    assert {kind for kind, _ in found} == {
+        "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "ConfigMap", "WorkflowTemplate",
+    }  # fmt: skip
+    assert all(one["metadata"]["namespace"] == "imaging" for one in found.values())
+    spec = template(found)["spec"]
+    label = {"clara.dev/workflow": "ct-organs"}
+    policy = found["NetworkPolicy", "ct-organs"]["spec"]
+    assert spec["podMetadata"] == {"labels": label} and policy["podSelector"] == {"matchLabels": label}
+    assert policy["egress"][-1] == {"ports": [{"protocol": "TCP", "port": 5000}]}
+    (semaphore,) = spec["synchronization"]["semaphores"]
+    asked = semaphore["configMapKeyRef"]
+    assert found["ConfigMap", asked["name"]]["data"] == {asked["key"]: "2"}
+    (subject,) = found["RoleBinding", "clara-stage"]["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": "clara-stage", "namespace": "imaging"}
+
+
+# What the schema must refuse: a misspelt key, a wrong kind, a value that no cluster takes.
+WRONG = (
+    "stages.ia.timeout=3", "stages.ai.timout=3", "regisrty=x", "stages.ai.timeout=0", "stages.ai.timeout=1h",
+    "stages.ai.gpu=-1", "stages.ai.gpu=1.5", "stages.ai.image.tag=a b", "stages.ai.resources.limits.memory=lots",
+    "stages.ai.resources.request.cpu=1", "stages.ai=null", "stages.ai.image=x", "pullSecrets=x", "parallelism=0",
+    "imagePullPolicy=Sometimes", "volumeSize=big", "route.create=true", "route.called=SEVENTEEN_LETTERS",
+    "semaphore.jobs=-1", "accounts.create=maybe", "store.key=a b", "namespace=x", "route.destinations[0].aeTitle=X",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("major", helm.EACH_LONG)
+@pytest.mark.parametrize("value", WRONG)
+def test_the_schema_refuses(chain: Path, value: str, major: int) -> None:
+    with pytest.raises(helm.Refused, match="values don't meet|at '|schema"):
+        helm.template(major, chain, "--set", value)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("chain"), GRAPHS["chain"])
