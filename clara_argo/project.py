@@ -191,6 +191,14 @@ def _graph(workflow: Workflow, stages: Stages, findings: Findings) -> tuple[tupl
     return (*found, *notes.all, *stages.findings), result
 
 
+def examined(workflow: Workflow, stages: Stages, findings: Findings) -> Graph | None:
+    """The graph of a workflow that was read with these findings, which get what is to be said of it; None when
+    something is wrong with it."""
+    found, result = _graph(workflow, stages, findings)
+    findings.extend(found)
+    return result
+
+
 def check(path: Path, *, strict: bool = False) -> tuple[Finding, ...]:
     """Everything that can be said about a file: a workflow file, a stage definition or `clara.yaml`. Never raises
     DefinitionError; errors are among the findings. Raises NotFound."""

@@ -21,7 +21,7 @@ from clara_argo.formats.keys import Fate, Key
 from clara_argo.graph import Graph
 from clara_argo.migrate import rows as table
 from clara_argo.migrate.rows import Row
-from clara_argo.model.workflow import StageSpec
+from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Node, documents
 
 OURS = "ours already; copied as it is"
@@ -59,28 +59,28 @@ def read(path: Path, *, strict: bool = False) -> Reading:
     findings = Findings(str(path), strict=strict)
     try:
         text = source.read(path)
-        if _may_be_parts(text) and adapter_parts.looks_like(nodes := documents(text, findings.source)):
-            _parts(reading, nodes, findings)
-        elif _is_configuration(text):
+        _read(reading, text, findings)
+    except DefinitionError as error:
+        if project.is_configuration(error.findings):  # whoever reads workflow files knows these
+            findings = Findings(str(path), strict=strict)
             _configuration(reading, text, findings)
         else:
-            _workflows(reading, text, findings)
-    except DefinitionError as error:
-        findings.extend(error.findings)
+            findings.extend(error.findings)
     reading.findings = findings.all
     return reading
 
 
+def _read(reading: Reading, text: str, findings: Findings) -> None:
+    if _may_be_parts(text) and adapter_parts.looks_like(nodes := documents(text, findings.source)):
+        _parts(reading, nodes, findings)
+        return
+    workflows = load.collect(text, findings)
+    _keys(reading, text, workflows)
+    _workflows(reading, text, workflows, findings)
+
+
 def _may_be_parts(text: str) -> bool:
     return not adapter_json.looks_like(text) and (adapter_parts.GROUP in text or '"aeTitle"' in text)
-
-
-def _is_configuration(text: str) -> bool:
-    try:
-        load.collect(text, Findings())
-    except DefinitionError as error:
-        return any(finding.code == load.CONFIGURATION for finding in error.findings)
-    return False
 
 
 def _parts(reading: Reading, nodes: Sequence[Node], findings: Findings) -> None:
@@ -90,7 +90,11 @@ def _parts(reading: Reading, nodes: Sequence[Node], findings: Findings) -> None:
 
 
 def _configuration(reading: Reading, text: str, findings: Findings) -> None:
-    node = adapter.node_of(text, findings)
+    try:
+        node = adapter.node_of(text, findings)
+    except DefinitionError as error:
+        findings.extend(error.findings)
+        return
     reading.configuration = node
     reading.keys = tuple(table.written(node))
     if adapter_json.is_root(node):
@@ -101,23 +105,28 @@ def _configuration(reading: Reading, text: str, findings: Findings) -> None:
         reading.ours = "adapter.yaml"
 
 
-def _workflows(reading: Reading, text: str, findings: Findings) -> None:
-    """Everything of the file, resolved: in errors, `project.check` is the judge."""
-    findings.extend(project.check(reading.path, strict=reading.strict))
-    workflows = load.collect(text, Findings(findings.source, strict=reading.strict))
-    if workflows and workflows[0].dialect == "native":
+def _keys(reading: Reading, text: str, workflows: Sequence[Workflow]) -> None:
+    """Where its keys stand. A file of ours is copied."""
+    dialect = workflows[0].dialect if workflows else "early-access"
+    if dialect == "native":
         reading.ours = f"{reading.path.stem}.yaml"
-    elif not workflows or workflows[0].dialect == "early-access":
-        reading.keys = tuple(clara_wf_keys.written(text, findings.source))
+    elif dialect == "early-access":
+        reading.keys = tuple(clara_wf_keys.written(text, str(reading.path)))
         reading.known, reading.depth = clara_wf_keys.TABLE, clara_wf_keys.DEPTH
+
+
+def _workflows(reading: Reading, text: str, workflows: Sequence[Workflow], findings: Findings) -> None:
+    """Everything of the file, resolved."""
+    root = project.find_root(reading.path)
+    stages = project.stage_specs(root, strict=reading.strict)
+    graphs = [project.examined(workflow, stages, findings) for workflow in workflows]
     if findings.failed:
         return
-    root = project.find_root(reading.path)
-    reading.stages = project.stage_specs(root, strict=reading.strict)
     specs = {spec.name: spec for workflow in workflows for spec in workflow.stages}
     if not workflows:
         specs = {spec.name: spec for spec in clara_wf.read(text, Findings())[1]}
-    known = project.known(specs.values(), reading.stages)
-    reading.graphs = [Graph.of(workflow, known, strict=reading.strict) for workflow in workflows]
+    known = project.known(specs.values(), stages)
+    reading.stages = stages
+    reading.graphs = [graph for graph in graphs if graph is not None]
     used = {node.name for graph in reading.graphs for node in graph.nodes}
     reading.unused = [known[name] for name in specs if name not in used]
