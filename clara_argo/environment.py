@@ -8,9 +8,11 @@ packages 0.x and 1.0), so that programs written for them run unchanged.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
@@ -18,6 +20,9 @@ from clara_argo import shim
 from clara_argo.model.workflow import StageSpec
 from clara_driver import contract
 
+PLACEHOLDER = re.compile(r"\$\{\{([A-Z][A-Z0-9_]*)\}\}")
+JOB_ID = "JOB_ID"
+CALLED = {JOB_ID: contract.JOB}
 TRITON_HTTP = 8000  # Triton's own port for HTTP; 8001 is gRPC
 
 P = TypeVar("P", bound=PurePath)
@@ -47,7 +52,29 @@ def variables(
 ) -> dict[str, str]:
     """`facts`: the contract's variables that are no folders (job, names, attempt, created); `base` gives way to all."""
     own = _contract(spec, folders) | dict(facts)
-    return dict(base or {}) | _twins(spec, folders, own) | dict(spec.env) | own
+    ours = dict(base or {}) | _twins(spec, folders, own)
+    return ours | {name: filled(text, ours | own) for name, text in spec.env.items()} | own
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """`${{CLARA_OUTPUT}}` in what a stage starts with is the value of that variable; what is none stays as written.
+
+    Clara called the job `${{JOB_ID}}`.
+    """
+    return PLACEHOLDER.sub(lambda found: values.get(CALLED.get(found[1], found[1]), found[0]), text)
+
+
+@lru_cache(maxsize=1)
+def names() -> frozenset[str]:
+    """Every variable of ours that a stage may start with."""
+    here = PurePath("/")
+    folders = Folders(
+        input=here, inputs={"a": here, "b": here}, output=here, locks=here, logs=here, work=here, temporary=here,
+        progress=here, study=here, publish=here, models=here, application=here,
+    )  # fmt: skip
+    facts = {str(value): "host:1" for name, value in vars(contract).items() if name.isupper()}
+    contracted = {name for name in facts if name.startswith("CLARA_")}
+    return frozenset(variables(StageSpec(name="any"), folders, facts).keys() - facts.keys() | contracted)
 
 
 def of_a_process(folders: Folders[Path], library: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from clara_argo import scaffold, shipped, source
 from clara_argo.errors import DefinitionError, Finding, Level, NotFound, UsageError
@@ -122,6 +123,7 @@ class _Known(Mapping[str, StageSpec]):
             program, name=spec.name, image=image, app_dir=spec.app_dir, inputs=spec.inputs, outputs=spec.outputs,
             input_lock=spec.input_lock, lock_dir=spec.lock_dir, lock_name=spec.lock_name, log_name=spec.log_name,
             mount_in=spec.mount_in, mount_out=spec.mount_out, timeout=spec.timeout, extra=spec.extra,
+            env=MappingProxyType({**program.env, **spec.env}),
         )  # fmt: skip
 
 
@@ -130,13 +132,16 @@ def known(specs: Iterable[StageSpec], stages: Stages) -> Mapping[str, StageSpec]
     return _Known(Workflow(id="", name="", steps=(), results=(), stages=tuple(specs)), stages, Findings())
 
 
-def graph(path: Path, *, name: str | None = None, strict: bool = False) -> Graph:
+def graph(
+    path: Path, *, name: str | None = None, strict: bool = False, values: Mapping[str, str] | None = None
+) -> Graph:
     """The workflow of a file; one with several needs `name`, a name or an id.
 
-    Raises DefinitionError with every finding, NotFound, or UsageError that lists the workflows of the file.
+    `values`: of the parameters of a pipeline of operators; None = somebody only looks, and one without a value is
+    no error. Raises DefinitionError with every finding, NotFound, or UsageError that lists the workflows of the file.
     """
     findings = Findings(str(path), strict=strict)
-    workflows = load.collect(source.read(path), findings)
+    workflows = load.collect(source.read(path), findings, folder=path.parent, values=values)
     chosen = _choose(workflows, name, str(path)) if workflows else None
     if chosen is None:
         findings.check()
@@ -225,12 +230,14 @@ def _check_marker(text: str, findings: Findings) -> None:
 
 def _check_workflows(path: Path, text: str, findings: Findings) -> None:
     stages = Stages(find_root(path), strict=findings.strict)
-    found = [_graph(workflow, stages, findings)[0] for workflow in load.collect(text, findings)]
+    found = [_graph(workflow, stages, findings)[0] for workflow in load.collect(text, findings, folder=path.parent)]
     for some in found:
         findings.extend(some)
 
 
-def workflow(root: Path, name_or_id: str, *, strict: bool = False) -> Graph:
+def workflow(
+    root: Path, name_or_id: str, *, strict: bool = False, values: Mapping[str, str] | None = None
+) -> Graph:
     """A workflow by its name or id: in the project's folder and its `workflows/`, then among the shipped ones.
 
     Raises NotFound, DefinitionError when it is wrong, UsageError when two files of the project define it.
@@ -242,16 +249,16 @@ def workflow(root: Path, name_or_id: str, *, strict: bool = False) -> Graph:
             names = ", ".join(map(_shown, hits))
             raise UsageError(f"several files define the workflow {name_or_id!r}: {names}; rename all but one")
         if hits:
-            return _of_file(hits[0], name_or_id, root, strict)
+            return _of_file(hits[0], name_or_id, root, strict, values or {})
     known = [str(workflow.name) for workflow in workflows(root)]
     hint = did_you_mean(name_or_id, known, f"known: {', '.join(map(short, known))}")
     also = f" (not readable: {', '.join(unread)}; see 'clara lint')" if unread else ""
     raise NotFound(f"no workflow {name_or_id!r} in {_shown(root)} nor among the shipped ones; {hint}{also}")
 
 
-def _of_file(path: Path, name_or_id: str, root: Path, strict: bool) -> Graph:
+def _of_file(path: Path, name_or_id: str, root: Path, strict: bool, values: Mapping[str, str]) -> Graph:
     findings = Findings(_shown(path), strict=strict)
-    found = load.collect(source.read(path), findings)
+    found = load.collect(source.read(path), findings, folder=path.parent, values=values)
     return _resolve(_choose(found, name_or_id, _shown(path)), Stages(root, strict=strict), findings)
 
 
@@ -265,7 +272,7 @@ def _holds(path: Path, name_or_id: str, unread: list[str]) -> bool:
 def _collected(path: Path) -> tuple[Workflow, ...] | None:
     """The workflows of a file; none when it is something else; None when it cannot be read."""
     try:
-        return load.collect(source.read(path), Findings(_shown(path)))
+        return load.collect(source.read(path), Findings(_shown(path)), folder=path.parent)
     except DefinitionError as error:
         other = {load.DIALECT, load.CONFIGURATION}
         return () if any(finding.code in other for finding in error.findings) else None

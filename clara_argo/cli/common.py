@@ -26,6 +26,24 @@ ENGINE = click.option(
 )
 
 
+def _values(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in words]
+    for name, equals, _value in pairs:
+        if not name or not equals:
+            raise click.BadParameter(f"{name!r} is not NAME=VALUE")
+    return {name: value for name, _equals, value in pairs}
+
+
+SET = click.option(
+    "--set",
+    "values",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_values,
+    help="A parameter of a pipeline of operators; may be repeated.",
+)
+
+
 class Found(NamedTuple):
     """A job, the runner that has it, and the name of its target."""
 

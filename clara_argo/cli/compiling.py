@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from clara_argo.cli.common import SET
+
 
 def _namespace(_: click.Context, __: click.Parameter, value: str) -> str:
     from clara_argo.graph import DNS_LABEL
@@ -20,6 +22,7 @@ def _namespace(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--fused", is_flag=True, help="All stages in one pod, without hops through the store.")
 @click.option("--output", metavar="DIR", type=click.Path(path_type=Path), help="Write two files there, not to stdout.")
 @click.option("--workflow", "name", metavar="NAME", help="Name or id, when the file holds several workflows.")
+@SET
 @click.option("--namespace", default="clara", show_default=True, callback=_namespace, help="Where it will run.")
 @click.option("--registry", metavar="PREFIX", default="", help="Goes before images that name no registry.")
 @click.option("--pull-secret", "secrets", metavar="NAME", multiple=True, help="For the registry; may be repeated.")
@@ -30,6 +33,7 @@ def compile_(
     fused: bool,
     output: Path | None,
     name: str | None,
+    values: dict[str, str],
     namespace: str,
     registry: str,
     secrets: tuple[str, ...],
@@ -52,7 +56,7 @@ def compile_(
     from clara_argo import project
     from clara_argo.cli.workflows import print_findings
 
-    graph = project.graph(file, name=name, strict=strict)
+    graph = project.graph(file, name=name, strict=strict, values=values)
     cluster = compiler.Cluster(namespace=namespace, registry=registry, pull_secrets=secrets)
     made = compiler.compile_graph(graph, cluster, fused=fused, strict=strict)
     print_findings((*graph.findings, *made.findings), err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import ENGINE, FORMAT, Found, find, new_id, remember, remembering
+from clara_argo.cli.common import ENGINE, FORMAT, SET, Found, find, new_id, remember, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for the result; new or empty.")
 @click.option("--on", "target", metavar="TARGET", default="local", help="Where: local, argo, or a target of your own.")
 @ENGINE
+@SET
 @click.option("--workflow", help="Name or id, when FILE holds several workflows.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Stages at the same time; as many as processors otherwise.")
 @click.option("--job", "name", help="Id of the job, 32 hex digits; a new one otherwise. With --resume: also a prefix.")
@@ -35,6 +36,7 @@ def run(
     output: Path,
     target: str,
     engine: str | None,
+    values: dict[str, str],
     workflow: str | None,
     jobs: int | None,
     name: str | None,
@@ -56,6 +58,7 @@ def run(
       clara run ct-organs.yaml --input CT --output result --engine podman
       clara run ct-organs.yaml --input CT --output result --on argo
       clara run ct-organs.yaml --input CT --output result --resume
+      clara run pipeline.yaml --input CT --output result --engine podman --set THRESHOLD=0.5
     """
     from clara_argo import project
     from clara_argo.errors import NotFound
@@ -66,13 +69,13 @@ def run(
         raise NotFound(f"{file}: no such workflow file")
     work = payload(source, target)
     delivery.check(output, work.folder, resume=resume)
-    graph = project.graph(file, name=workflow)
+    graph = project.graph(file, name=workflow, values=values)
     for finding in graph.findings:
         talk(str(finding))
     end_on_signals()
     with targets.open_runner(target, jobs=jobs, apply=True, engine=engine) as runner:
         found, before = _start(runner, graph, work, output, target, name, resume)
-        again = _again(file, source, output, target, workflow, found.job)
+        again = _again(file, source, output, target, workflow, found.job, values)
         if form == "text":
             talk(f"job {found.job}")
         ended = watch(found, again)
@@ -81,12 +84,15 @@ def run(
     delivery.report(ended, f"result in {output}", form, again)
 
 
-def _again(file: Path, source: Path, output: Path, target: str, workflow: str | None, job: str) -> str:
+def _again(
+    file: Path, source: Path, output: Path, target: str, workflow: str | None, job: str, values: dict[str, str]
+) -> str:
     """The command that goes on with the job, for people to copy."""
     from clara_argo.model.target import LOCAL
 
     words = ["clara", "run", str(file), "--input", str(source), "--output", str(output)]
     words += ["--on", target] if target != LOCAL else []
+    words += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     return shlex.join([*words, *(["--workflow", workflow] if workflow else []), "--job", job, "--resume"])
 
 

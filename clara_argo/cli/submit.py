@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clara_argo.cli import delivery, talk
-from clara_argo.cli.common import FORMAT, SHORT, Found, new_id, print_json, remembering
+from clara_argo.cli.common import FORMAT, SET, SHORT, Found, new_id, print_json, remembering
 
 if TYPE_CHECKING:
     from clara_argo.graph import Graph
@@ -24,6 +24,7 @@ SUFFIXES = (".yaml", ".yml")
 @click.option("--on", "target", metavar="TARGET", default="argo", show_default=True, help="The cluster.")
 @click.option("--wait", is_flag=True, help="Show the job until it has ended.")
 @click.option("--output", type=click.Path(path_type=Path), help="Wait, then put the result there; new or empty.")
+@SET
 @click.option("--workflow", "name", metavar="NAME", help="Name or id, when a file holds several workflows.")
 @click.option(
     "--job", "job_id", metavar="ID", help="Id of the job, 32 hex digits: one that exists is not started again."
@@ -35,6 +36,7 @@ def submit(
     target: str,
     wait: bool,
     output: Path | None,
+    values: dict[str, str],
     name: str | None,
     job_id: str | None,
     form: str,
@@ -62,7 +64,7 @@ def submit(
     work = payload(source, target)
     if output is not None:
         delivery.check(output, work.folder)
-    graph, unknown = _graph(workflow, name)
+    graph, unknown = _graph(workflow, name, values)
     for finding in graph.findings if graph is not None else ():
         talk(str(finding))
     end_on_signals()
@@ -89,18 +91,18 @@ def submit(
     delivery.report(ended, said, form, f"clara retry {job[:SHORT]} --wait")
 
 
-def _graph(workflow: str, name: str | None) -> tuple[Graph | None, str]:
+def _graph(workflow: str, name: str | None, values: dict[str, str]) -> tuple[Graph | None, str]:
     """Of a file, else of a workflow that is called so. None when only the cluster may know it, and why."""
     from clara_argo import project
     from clara_argo.errors import NotFound
 
     path = Path(workflow)
     if path.is_file():
-        return project.graph(path, name=name), ""
+        return project.graph(path, name=name, values=values), ""
     if "/" in workflow or workflow.endswith(SUFFIXES):
         raise NotFound(f"{workflow}: no such workflow file")
     try:
-        return project.workflow(project.find_root(Path.cwd()), workflow), ""
+        return project.workflow(project.find_root(Path.cwd()), workflow, values=values), ""
     except NotFound as error:
         return None, str(error)
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from clara_argo.compile.cluster import Cluster
-from clara_argo.environment import Folders, variables
+from clara_argo.environment import Folders, filled, variables
 from clara_argo.graph import Graph, Node, Read
 from clara_argo.model.workflow import StageSpec
 from clara_argo.source import Findings, short
@@ -31,6 +31,7 @@ PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 IMAGE = re.compile(
     rf"({HOST})?{PART}(/{PART})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@[a-z0-9+._-]+:[0-9A-Fa-f]{{32,}})?"
 )
+FILLED = ("command", "args", "env")  # `${{CLARA_JOB}}` in these is the value of that variable
 LOCKED_DOWN: Object = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -92,8 +93,9 @@ class Containers:
         if not spec.command:
             hint = "add command: to its stage.yaml; what the image starts by itself is known to its registry only"
             findings.error("no-command", f"stage {node.name!r} has no command", at, hint)
+        known = dict.fromkeys(self._variables(node, ""), "")
         for what, text in _texts(node):
-            if "{{" in text:
+            if "{{" in (filled(text, known) if what in FILLED else text):
                 message = f"{what} of stage {node.name!r} holds '{{{{', which Argo would replace"
                 findings.error("argo-tag", message, text, "put it into a file of the image, or write it otherwise")
         where = folders(node)
@@ -125,20 +127,21 @@ class Containers:
         """`attempt`: what CLARA_ATTEMPT becomes, an expression of Argo's or a number."""
         spec = node.spec
         made: Object = {"name": name} if name else {}
-        args = [literal(word) for word in node.step.args]
+        known = self._variables(node, attempt)
+        args = [literal(filled(word, known)) for word in node.step.args]
         return made | {
             "image": spec.image.within(self.cluster.registry),
             "imagePullPolicy": "IfNotPresent",
             "workingDir": spec.app_dir,
-            "command": [literal(word) for word in spec.command],
+            "command": [literal(filled(word, known)) for word in spec.command],
             **({"args": args} if args else {}),
-            "env": self._env(node, attempt),
+            "env": [{"name": name, "value": literal(value)} for name, value in known.items()],
             **({"resources": asked} if (asked := self.resources(spec)) else {}),
             "securityContext": LOCKED_DOWN,
             "volumeMounts": mounts,
         }
 
-    def _env(self, node: Node, attempt: str) -> list[Object]:
+    def _variables(self, node: Node, attempt: str) -> dict[str, str]:
         facts = {
             contract.JOB: JOB,
             contract.WORKFLOW: self.graph.workflow.name,
@@ -146,8 +149,7 @@ class Containers:
             contract.CREATED: CREATED,
             contract.ATTEMPT: attempt,
         }
-        found = variables(node.spec, folders(node), facts, base())
-        return [{"name": name, "value": literal(value)} for name, value in found.items()]
+        return variables(node.spec, folders(node), facts, base())
 
     def resources(self, spec: StageSpec) -> Object:
         """What is asked for is reserved; memory and GPUs are the limit as well, processor time is not."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from clara_argo.errors import Finding
-from clara_argo.formats import adapter_json, clara_wf, native
-from clara_argo.formats.fields import short
+from clara_argo.formats import adapter_json, clara_wf, native, operators
+from clara_argo.formats.fields import empty, short
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Map, Node, Text, decode, documents
 
@@ -35,7 +36,6 @@ OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
     (_has("pipeline-mappings"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("DicomAdapter"), "the JSON configuration of a Clara DICOM adapter", CHECK),
     (_has("InformaticsGateway"), "the configuration of a MONAI gateway", LATER),
-    (_has("api-version", "operators"), "a Clara pipeline of operators", LATER),
     (_monai, "a MONAI Deploy workflow", LATER),
     (_has("command", "input", "output"), "the manifest of a MAP", LATER),
     (_has("applicationRoot"), "the manifest of a MAP", LATER),
@@ -55,13 +55,21 @@ def workflows(
     return found, findings.check()
 
 
-def collect(text: str | bytes, findings: Findings) -> tuple[Workflow, ...]:
+def collect(
+    text: str | bytes, findings: Findings, *, folder: Path | None = None, values: Mapping[str, str] | None = None
+) -> tuple[Workflow, ...]:
     """Every workflow of a file, as far as it can be read: what is wrong is in `findings` afterwards.
 
-    Raises DefinitionError only for what is not YAML, or not a workflow file.
+    `folder`: of the file, where it imports others. `values`: of a pipeline's parameters; None = somebody only looks at
+    the file. Raises DefinitionError only for what is not YAML, or not a workflow file.
     """
     text = decode(text, findings.source)
-    found, stages, nodes = _read(text, findings)
+    found, stages, nodes = _read(text, findings, folder, values)
+    if values and not any(workflow.dialect == "operators" for workflow in found):
+        message = f"the file has no parameter {short(next(iter(values)))}"
+        findings.error(
+            "parameter", message, _first(nodes), "leave --set out; only a pipeline of operators has parameters"
+        )
     _distinct(found, findings)
     if not found and not findings.failed:
         if not stages:
@@ -76,7 +84,9 @@ def collect(text: str | bytes, findings: Findings) -> tuple[Workflow, ...]:
     return found
 
 
-def _read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...], tuple[Node, ...]]:
+def _read(
+    text: str, findings: Findings, folder: Path | None, values: Mapping[str, str] | None
+) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...], tuple[Node, ...]]:
     if AE_TITLE_LINE.search(text):
         _refuse("an adapter configuration (dicom-server-config.yaml)", CHECK, None, findings)
     if adapter_json.looks_like(text):
@@ -87,8 +97,17 @@ def _read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[St
     top = next((node for node in nodes if isinstance(node, Map)), None)
     if top is not None and _early(top):
         return *clara_wf.read(text, findings), nodes
+    if top is not None and operators.is_pipeline(top):
+        return _pipelines(nodes, findings, folder, values), (), nodes
     _refuse_others(top, nodes, findings)
     return native.read(nodes, findings), (), nodes
+
+
+def _pipelines(
+    nodes: Iterable[Node], findings: Findings, folder: Path | None, values: Mapping[str, str] | None
+) -> tuple[Workflow, ...]:
+    """One for each document; an empty one says nothing."""
+    return tuple(operators.read(node, findings, folder=folder, values=values) for node in nodes if not empty(node))
 
 
 def _early(top: Map) -> bool:

@@ -6,6 +6,7 @@ What names, locks and folders mean is the graph's business; here only shape and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 from types import MappingProxyType
@@ -14,8 +15,9 @@ from clara_argo.formats.fields import Fields, empty, kind, short, words
 from clara_argo.model.workflow import Step, Workflow
 from clara_argo.source import Findings, List, Map, Node, Text
 
-KEYS = frozenset({"id", "name", "description", "stages", "waitLocks", "ioFolders", "args"})
-LONG_KEYS = frozenset({"id", "name", "description", "stages", "result"})
+KEYS = frozenset({"id", "name", "description", "stages", "waitLocks", "ioFolders", "args", "pullSecrets"})
+LONG_KEYS = frozenset({"id", "name", "description", "stages", "result", "pullSecrets"})
+SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # a name in Kubernetes, RFC 1123
 STAGE_KEYS = frozenset({"name", "input", "wait", "args"})
 
 Texts = tuple[Text, ...]
@@ -54,9 +56,20 @@ def workflow(node: Node, findings: Findings) -> Workflow:
         steps=steps,
         results=results,
         description=fields.text("description").strip(),
+        pull_secrets=secrets(fields, "pullSecrets"),
         source=findings.source,
         extra=MappingProxyType(extra),
     )
+
+
+def secrets(fields: Fields, key: str) -> Texts:
+    """Names of the cluster's secrets for the registries of images."""
+    found = fields.texts(key)
+    for name in found:
+        if not SECRET.fullmatch(name):
+            message = f"no secret of a cluster can be called {short(name)}"
+            fields.findings.error("pull-secret", message, name, "name it as 'kubectl get secrets' does")
+    return tuple(name for name in found if SECRET.fullmatch(name))
 
 
 def parallel(fields: Fields, *, separators: str = "", pad_args: bool = False) -> tuple[tuple[Step, ...], Texts]:

@@ -69,8 +69,8 @@ def spec(node: Node, name: str, findings: Findings, folder: Path | None = None) 
         retries=fields.whole("retries", 2, least=0, most=100),
         study=fields.flag("study"),
         publish=fields.flag("publish"),
-        resources=_resources(fields),
-        env=MappingProxyType(_env(fields)),
+        resources=resources(fields.fields("resources")),
+        env=MappingProxyType(environment(fields.fields("env"))),
         models=fields.texts("models"),
         takes=_kinds(fields, "takes"),
         gives=_kinds(fields, "gives"),
@@ -82,11 +82,7 @@ def spec(node: Node, name: str, findings: Findings, folder: Path | None = None) 
 def _image(fields: Fields, findings: Findings, what: str) -> Image:
     node = fields.get("image")
     if isinstance(node, Text):
-        repository, _, digest = node.partition("@")
-        repository, colon, tag = (
-            repository.rpartition(":") if ":" in repository.rpartition("/")[2] else (repository, "", "")
-        )
-        return Image(repository=repository, tag=tag if colon else "", digest=digest)
+        return reference(node)
     image = fields.fields("image")
     image.unknown({"repository", "tag", "digest"})
     tag, digest, repository = image.text("tag"), image.text("digest"), image.text("repository")
@@ -94,6 +90,15 @@ def _image(fields: Fields, findings: Findings, what: str) -> Image:
         findings.error("image", f"the image of {what} has a tag and a digest", image.node, "keep one of the two")
     if (tag or digest) and not repository:
         findings.error("image", f"the image of {what} has no repository", image.node, "add 'repository: …'")
+    return Image(repository=repository, tag=tag, digest=digest)
+
+
+def reference(text: str) -> Image:
+    """An image as people write it: HOST/PATH:TAG, or PATH@DIGEST."""
+    repository, _, digest = text.partition("@")
+    tag = ""
+    if ":" in repository.rpartition("/")[2]:
+        repository, _, tag = repository.rpartition(":")
     return Image(repository=repository, tag=tag, digest=digest)
 
 
@@ -111,9 +116,9 @@ def _paths(fields: Fields) -> tuple[str, ...]:
     """Where it looks for each folder that it reads, in their order; for programs with paths of their own."""
     paths = fields.texts("inputPaths")
     for path in paths:
-        if not _is_absolute(path):
+        if not is_absolute(path):
             fields.wrong("inputPaths", f"must hold absolute paths, not {short(path)}", "for example [/input, /dcm]")
-    return tuple(path for path in paths if _is_absolute(path))
+    return tuple(path for path in paths if is_absolute(path))
 
 
 def _named_paths(fields: Fields) -> dict[str, str]:
@@ -125,14 +130,15 @@ def _named_paths(fields: Fields) -> dict[str, str]:
         if name and not FOLDER_NAME.fullmatch(name):
             message = f"{short(name)} in {inner.what} cannot be the name of a folder"
             fields.findings.error("value", message, name, "letters, digits, '-' and '_'")
-        elif not isinstance(path, Text) or not _is_absolute(path):
+        elif not isinstance(path, Text) or not is_absolute(path):
             inner.wrong(name, "must be an absolute path", "for example {seg: /output/seg}")
         else:
             found[str(name)] = path
     return found
 
 
-def _is_absolute(path: str) -> bool:
+def is_absolute(path: str) -> bool:
+    """Whether it can be a folder of its own in a container."""
     return path.startswith("/") and len(path) > 1 and ".." not in path.split("/") and "\0" not in path
 
 
@@ -160,8 +166,8 @@ def _file_name(fields: Fields, key: str) -> str:
     return name
 
 
-def _resources(fields: Fields) -> Resources:
-    asked = fields.fields("resources")
+def resources(asked: Fields) -> Resources:
+    """What a stage asks of its machine."""
     asked.unknown({"cpu", "memory", "gpu"})
     cpu, memory = asked.text("cpu"), asked.text("memory")
     if cpu and not (CPU.fullmatch(cpu) and re.search("[1-9]", cpu)):
@@ -181,8 +187,8 @@ def _kinds(fields: Fields, key: str) -> tuple[str, ...]:
     return words
 
 
-def _env(fields: Fields) -> dict[str, str]:
-    env = fields.fields("env")
+def environment(env: Fields) -> dict[str, str]:
+    """Variables of a stage's own."""
     for name in env.node:
         if not ENV_NAME.fullmatch(name):
             message = f"{short(name)} cannot be the name of a variable in {env.what}"

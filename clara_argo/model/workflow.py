@@ -103,6 +103,7 @@ class Workflow:
     results: tuple[str, ...]
     stages: tuple[StageSpec, ...] = ()  # defined in the same file (early-access dialect)
     description: str = ""  # for people, may have several lines
-    dialect: str = "native"  # or "early-access"
+    pull_secrets: tuple[str, ...] = ()  # of the cluster, for the registries of the images
+    dialect: str = "native"  # or "early-access", "operators"
     source: str = ""  # the file's name, for messages
     extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)

@@ -189,7 +189,6 @@ OTHERS = {
     "adapter, article": "ae-titles: []\nworkflows: []\n",
     "adapter, as printed": f"name: x\n     clara-ae-title: CT_AI\n     workflow: {ID}\n",
     "adapter, 0.7": '{"DicomAdapter": {}}',
-    "operators": "#!/bin/bash\napi-version: 0.4.0\nname: x\noperators: []\n",
     "MONAI": '{"name": "x", "informatics_gateway": {}, "tasks": []}',
     "MONAI, wrapped": '{"id": "x", "workflow": {"informatics_gateway": {}, "tasks": []}}',
     "MAP": '{"command": "x", "input": {}, "output": {}}',
