@@ -105,6 +105,13 @@ def _labels(folder: Path) -> str:
     return f"a label map of {len(segments)} organs"
 
 
+def _sinogram(folder: Path) -> str:
+    from clara_argo.phantom import sinogram
+
+    geometry = sinogram.write_ct(patient(), folder)
+    return f"a sinogram of {geometry.views} views ({geometry.beam} beam)"
+
+
 def _origin() -> dict[str, Any]:
     """Series, geometry and instances of the sidecar (SIDECAR.md), as dicom-reader says them of the DICOM files."""
     from clara_argo import phantom
@@ -144,4 +151,6 @@ def _write(path: Path, element: str, voxels: Any, sidecar: Mapping[str, Any]) ->
     volume.write(path, header, voxels.tobytes(), dict(sidecar))
 
 
-KINDS: dict[str, Callable[[Path], str]] = {"dicom": _dicom, "volume": _volume, "labels": _labels}
+KINDS: dict[str, Callable[[Path], str]] = {
+    "dicom": _dicom, "volume": _volume, "labels": _labels, "sinogram": _sinogram,
+}  # fmt: skip

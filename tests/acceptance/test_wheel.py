@@ -44,7 +44,7 @@ def test_everything_is_shipped_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"clara_argo", "clara_adapter", "clara_driver"}
     shipped = {name.removeprefix("clara_argo/_shipped/") for name in names if "_shipped/" in name}
-    for stage in ("dicom-reader", "ct-organ-seg", "dicom-writer"):
+    for stage in ("dicom-reader", "ct-organ-seg", "ct-recon", "dicom-writer"):
         assert {f"stages/{stage}/stage.yaml", f"stages/{stage}/main.py"} <= shipped
     assert {"stages/ct-organ-seg/models/ct-organs/1/model.onnx", "templates/workflows/ct-organs.yaml"} <= shipped
     assert {"manifests/overlays/kind/kustomization.yaml", "manifests/credentials/s3.env.example"} <= shipped

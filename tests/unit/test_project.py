@@ -84,7 +84,7 @@ def test_a_projects_stage_goes_before_the_shipped_one(root: Path) -> None:
     add_stage(root, "dicom-reader", "timeout: 5\n")
     own = project.stage_specs(root)["dicom-reader"]
     assert (own.timeout, own.folder) == (5, root / "stages" / "dicom-reader")
-    assert set(project.stage_specs(root)) >= {"a", "b", "dicom-reader", "dicom-writer", "ct-organ-seg"}
+    assert set(project.stage_specs(root)) >= {"a", "b", "dicom-reader", "dicom-writer", "ct-organ-seg", "ct-recon"}
     with pytest.raises(KeyError):
         project.stage_specs(root)["../stages/a"]
 

@@ -23,7 +23,7 @@ from clara_argo.errors import NotInstalled
 from clara_argo.model.workflow import Image
 from clara_argo.platform import builders, images
 
-STAGES = ("ct-organ-seg", "dicom-reader", "dicom-writer")
+STAGES = ("ct-organ-seg", "ct-recon", "dicom-reader", "dicom-writer")
 FAKE = f"""#!{sys.executable}
 import json, os, sys
 from pathlib import Path
@@ -195,7 +195,9 @@ def test_list_says_what_is_built(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) 
     assert len(lines) == 3
     monkeypatch.setenv("FAKE_FAILS", "inspect")
     found = json.loads(clara("images", "list", "-o", "json").stdout)["images"]
-    assert [one["stages"] for one in found] == [[*STAGES, "adapter"][number : number + 1] for number in range(4)]
+    assert [one["stages"] for one in found] == [
+        [*STAGES, "adapter"][number : number + 1] for number in range(len(STAGES) + 1)
+    ]
     assert not any(one["built"] for one in found)
 
 
