@@ -9,6 +9,7 @@ from clara_argo.compile.cluster import Cluster
 from clara_argo.compile.text import as_json, as_yaml
 from clara_argo.compile.workflow import (
     DIGEST,
+    MANAGED,
     RESULTS,
     STAGES,
     WORKFLOW,
@@ -22,6 +23,7 @@ from clara_argo.compile.workflow import (
 
 __all__ = [
     "DIGEST",
+    "MANAGED",
     "RESULTS",
     "STAGES",
     "WORKFLOW",

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clara_argo.compile.changes import Change, between
-from clara_argo.errors import Finding
+from clara_argo.errors import Finding, Refused
 from clara_argo.graph import Graph
 from clara_argo.model.target import Target
-from clara_argo.runners.argo.submission import settings, template
+from clara_argo.runners.argo.submission import renewed, settings, template
 
 if TYPE_CHECKING:
     from clara_argo.kubernetes.client import Api
@@ -39,12 +39,16 @@ def apply(graph: Graph, target: Target, api: Api, *, fused: bool = False, dry_ru
     """Raises what compiling raises, NotInstalled without hera, and Refused or TryAgain of the cluster.
 
     With `dry_run` the cluster judges the template and keeps nothing. A template that somebody edited there becomes the
-    compiled one again.
+    compiled one again; one that Helm put there stays, and is Refused where it differs.
     """
     from clara_argo.compile import compile_graph
 
     made = compile_graph(graph, settings(target), fused=fused or target.fused)
-    state, changes = _compared(api, made.name, made.template)
+    there = template(api, made.name)
+    state, changes = _compared(there, made.template)
+    if there is not None and changes and (how := renewed(there)):
+        where = f"template {made.name} in namespace {target.namespace} differs"
+        raise Refused("\n  ".join([f"{where}, and {how}; or set its values as you want them", *map(str, changes)]))
     if state != UNCHANGED:
         api.apply(made.template, dry_run=dry_run)
     return Applied(
@@ -58,8 +62,7 @@ def apply(graph: Graph, target: Target, api: Api, *, fused: bool = False, dry_ru
     )
 
 
-def _compared(api: Api, name: str, made: dict[str, Any]) -> tuple[str, tuple[Change, ...]]:
-    there = template(api, name)
+def _compared(there: dict[str, Any] | None, made: dict[str, Any]) -> tuple[str, tuple[Change, ...]]:
     if there is None:
         return CREATED, ()
     changes = between(there, made)

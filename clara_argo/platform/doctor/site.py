@@ -12,7 +12,6 @@ from clara_argo.kubernetes.client import Api, Object
 from clara_argo.kubernetes.kinds import TEMPLATES
 from clara_argo.model.target import Target
 from clara_argo.platform.doctor.controller import Controller
-from clara_argo.runners.argo.names import MANAGED
 from clara_argo.runners.argo.store import JobStore
 
 
@@ -47,5 +46,5 @@ class Site:
     def templates(self) -> tuple[Object, ...]:
         """Those that `clara apply` put here. Raises the errors of a list."""
         if self._templates is None:
-            self._templates = self.api.list(TEMPLATES, labels=MANAGED).items
+            self._templates = self.api.list(TEMPLATES, labels="clara.dev/workflow").items
         return self._templates

@@ -22,6 +22,7 @@ Object = dict[str, Any]
 LEAVES_WITHIN = 30.0  # seconds that a deleted Workflow of the same name is waited for
 PODS_LEAVE_WITHIN = 90.0  # seconds for its pods: Kubernetes deletes them, with a grace period
 LOOK = 0.5  # seconds
+HELM, RELEASE = "Helm", "meta.helm.sh/release-name"  # what Helm writes on what it makes: label's value, annotation
 
 
 class Templates:
@@ -55,6 +56,8 @@ class Templates:
         wanted = made["metadata"]["annotations"][compiler.DIGEST]
         if there is not None and (there["metadata"].get("annotations") or {}).get(compiler.DIGEST) == wanted:
             return there
+        if there is not None and release(there):
+            return self._checked(graph, made["metadata"]["name"], there)  # its values may differ from what we know
         return self._api.apply(made)
 
     def _checked(self, graph: Graph, name: str, there: Object | None) -> Object:
@@ -62,12 +65,27 @@ class Templates:
         if there is None:
             raise Refused(f"{where} is not there; put it there: {self._how}")
         if (there["metadata"].get("annotations") or {}).get(compiler.WORKFLOW_DIGEST) != graph.digest:
-            raise Refused(f"{where} is of another version of workflow {graph.workflow.name!r}; renew it: {self._how}")
+            how = renewed(there) or self._how
+            raise Refused(f"{where} is of another version of workflow {graph.workflow.name!r}; renew it: {how}")
         return there
 
     @property
     def _how(self) -> str:
         return f"clara apply FILE --on {self._target.name}"
+
+
+def release(template: Object) -> str:
+    """The Helm release that a template belongs to; "" for one that is not Helm's. What we put there it would undo."""
+    meta = template["metadata"]
+    if (meta.get("labels") or {}).get(compiler.MANAGED) != HELM:
+        return ""
+    return str((meta.get("annotations") or {}).get(RELEASE) or "?")
+
+
+def renewed(template: Object) -> str:
+    """How a template of Helm's becomes another one; "" for one that is not Helm's."""
+    name = release(template)
+    return name and f"it belongs to the Helm release {name}: clara-wf publish_chart, then helm upgrade {name} CHART"
 
 
 def settings(target: Target) -> compiler.Cluster:

@@ -113,7 +113,7 @@ REPOSITORY: Object = {
 def template(gpu: int = 1) -> Object:
     leaf = {"name": "ai", "container": {"image": IMAGE, "resources": {"limits": {"nvidia.com/gpu": gpu}}}}
     return {
-        "metadata": {"name": "ct", "labels": {"app.kubernetes.io/managed-by": "clara-argo"}},
+        "metadata": {"name": "ct", "labels": {"clara.dev/workflow": "ct"}},
         "spec": PULL | {"templates": [{"name": "main", "dag": {"tasks": []}}, leaf]},
     }
 

@@ -9,12 +9,14 @@ import pytest
 from unit.kubernetes.stub import Stub
 
 from clara_argo import project, shipped
+from clara_argo.compile import DIGEST, MANAGED, WORKFLOW_DIGEST, Submission, workflow
 from clara_argo.errors import Refused
 from clara_argo.graph import Graph
 from clara_argo.kubernetes.client import Api
 from clara_argo.kubernetes.kinds import TEMPLATES
 from clara_argo.model.target import Target
 from clara_argo.runners import templates
+from clara_argo.runners.argo.submission import Templates
 
 TARGET = Target(name="hospital")
 
@@ -81,3 +83,38 @@ def test_json_is_plain(api: Api, graph: Graph, tmp_path: Path) -> None:
             {"path": "spec.imagePullSecrets", "what": "pull secrets", "before": None, "after": [{"name": "pull"}]}
         ],
     }
+
+
+HELMS = {
+    "metadata": {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": "organs"},
+    }
+}
+
+
+def test_what_helm_put_there_stays(stub: Stub, api: Api, graph: Graph) -> None:
+    """Its values are the platform team's: jobs of the same workflow run with them, nothing is set back."""
+    templates.apply(graph, TARGET, api)
+    stub.change(TEMPLATES, "ct-organs", HELMS | {"spec": {"parallelism": 1}})
+    with pytest.raises(Refused, match="Helm release organs.*helm upgrade organs") as refused:
+        templates.apply(graph, TARGET, api)
+    assert "pods of a job at once: 1 -> 8" in str(refused.value)
+    assert stub.get(TEMPLATES, "ct-organs")["spec"]["parallelism"] == 1
+    assert Templates(api, replace(TARGET, registry="r.example"), apply=True).of(graph)["spec"]["parallelism"] == 1
+
+
+def test_another_version_of_a_workflow_is_not_put_over_helms(stub: Stub, api: Api, graph: Graph) -> None:
+    templates.apply(graph, TARGET, api)
+    stub.change(TEMPLATES, "ct-organs", HELMS)
+    stub.change(TEMPLATES, "ct-organs", {"metadata": {"annotations": {WORKFLOW_DIGEST: "0" * 64, DIGEST: "0" * 64}}})
+    with pytest.raises(Refused, match="another version.*clara-wf publish_chart, then helm upgrade organs"):
+        Templates(api, TARGET, apply=True).of(graph)
+
+
+def test_a_job_of_helms_template_is_ours(stub: Stub, api: Api, graph: Graph) -> None:
+    """Jobs are found by this label."""
+    templates.apply(graph, TARGET, api)
+    stub.change(TEMPLATES, "ct-organs", HELMS)
+    made = workflow(stub.get(TEMPLATES, "ct-organs"), Submission())
+    assert made["metadata"]["labels"][MANAGED] == "clara-argo"
