@@ -47,6 +47,9 @@ def test_everything_is_shipped_and_nothing_else(wheel: Path) -> None:
     for stage in ("dicom-reader", "ct-organ-seg", "ct-recon", "dicom-writer"):
         assert {f"stages/{stage}/stage.yaml", f"stages/{stage}/main.py"} <= shipped
     assert {"stages/ct-organ-seg/models/ct-organs/1/model.onnx", "templates/workflows/ct-organs.yaml"} <= shipped
+    assert {"templates/sdk/clara.yaml", "templates/sdk/clara-platform/files/dicom-server-config.yaml"} <= shipped
+    scripts = next(name for name in names if name.endswith(".dist-info/entry_points.txt"))
+    assert "clara-wf = clara_argo.cli.clara_wf:main" in zipfile.ZipFile(wheel).read(scripts).decode()
     assert {"manifests/overlays/kind/kustomization.yaml", "manifests/credentials/s3.env.example"} <= shipped
     assert {"stages/shim/clara/driver.py", "stages/shim/clara/logging/perf_logger.py"} <= shipped
     assert "manifests/credentials/s3.env" not in shipped

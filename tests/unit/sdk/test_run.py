@@ -7,7 +7,9 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.sdk.typed import Done, typed
@@ -16,6 +18,7 @@ from clara_argo import home, project
 from clara_argo.cli import sdk_test
 from clara_argo.model.job import Payload
 from clara_argo.runners import engines
+from clara_argo.runners.fake import FakeRunner
 from clara_argo.runners.local import LocalRunner
 
 ID, ZERO = "7b413e24-d018-4689-8c41-73272f6649d4", "0" * 32
@@ -93,6 +96,25 @@ def test_engines_are_those_there_are(sdk: Path, type_: Type, tmp_path: Path, mon
     assert set(sdk_test.ENGINES) == {*engines.ENGINES, sdk_test.ARGO}
     monkeypatch.setenv("PATH", "")
     assert "podman is not on the PATH" in type_(f"clara-wf test w --input {tmp_path}/in --engine podman", 3).err
+
+
+def test_on_a_cluster_it_is_the_target_argo(
+    sdk: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its template is put there, and a job of that id that has ended makes room there."""
+    cluster, asked = FakeRunner(result={"x": b"7"}), []
+
+    @contextmanager
+    def open_runner(name: str, **more: Any) -> Iterator[FakeRunner]:
+        asked.append((name, more))
+        yield cluster
+
+    monkeypatch.setattr("clara_argo.runners.targets.open_runner", open_runner)
+    for output in ("one", "two"):
+        type_(f"clara-wf test w --input {tmp_path}/in --engine argo --output {output}")
+        assert Path(output, "x").read_text() == "7"
+    assert asked == [("argo", {"apply": True, "engine": None})] * 2
+    assert [job for job, _ in cluster.submitted] == [ZERO, ZERO]
 
 
 WRONG = {

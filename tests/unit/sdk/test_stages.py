@@ -53,6 +53,18 @@ def test_init_makes_what_it_says(tmp_path: Path, type_: Type) -> None:
     assert project.find_root(tmp_path / "new" / names[0]) == tmp_path / "new"
 
 
+def test_the_adapters_file_wants_only_the_articles_block(sdk: Path, type_: Type) -> None:
+    file = sdk / layout.ADAPTER
+    said = type_(f"clara adapter check --config {file}", 2).out
+    assert "no workflow is named" in said and said.count(": error: ") == 1
+    type_("clara-wf cs user-ai")
+    paste(layout.values_of(sdk)[0])
+    paste(file, "adapter.yaml")
+    said = type_(f"clara adapter check --config {file}").out
+    assert "route user-workflow: called CT_AI" in said and "user-ai -> dicom-writer" in said
+    assert [line for line in said.splitlines() if "warning: " in line and str(file) in line and "R3" not in line] == []
+
+
 def test_a_stage_comes_and_goes(sdk: Path, values: Path, type_: Type) -> None:
     before = values.read_bytes()
     said = type_("clara-wf cs user-ai").out
