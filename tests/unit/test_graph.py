@@ -478,6 +478,12 @@ def test_a_description_stands_below_the_title_wrapped_and_steers_no_terminal() -
     assert picture.as_json(graph(described))["description"] == described.description
 
 
+@given(st.text())
+def test_no_description_steers_a_terminal_or_leaves_its_margin(text: str) -> None:
+    for line in picture.described(text):
+        assert line.isprintable() and len(line) <= picture.WIDTH and line[:2] in ("", "  ")
+
+
 def test_mermaid_and_dot() -> None:
     lines = set(map(str.strip, picture.as_mermaid(graph(DIAMOND)).splitlines()))
     assert {'s1["reader"]', "payload --> s1", "s1 --> s2", "s2 -.-> s3", "s3 --> s4", "s4 --> result"} <= lines
