@@ -82,7 +82,22 @@ def _new_folder(workflow: str) -> Path:
 
 
 def _make_room(found: Found) -> None:
-    """Forget the job of this id when it has ended. Raises Held while it runs."""
+    """Forget the job of this id when it has ended, also where it is not run now: the id must mean one job from here.
+
+    Raises Held while it runs.
+    """
+    from clara_argo import home
+    from clara_argo.model.target import LOCAL
+    from clara_argo.runners import remembered, targets
+
+    _forget(found)
+    remembered.forget(home.state(), found.job)  # a job of that id on another target is found there, with --on
+    if found.target != LOCAL:
+        with targets.open_runner(LOCAL) as here:
+            _forget(Found(here, found.job, LOCAL))
+
+
+def _forget(found: Found) -> None:
     from clara_argo.errors import Held, NotFound
 
     try:

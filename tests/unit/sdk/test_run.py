@@ -17,7 +17,8 @@ from unit.sdk.typed import Done, typed
 from clara_argo import home, project
 from clara_argo.cli import sdk_test
 from clara_argo.model.job import Payload
-from clara_argo.runners import engines
+from clara_argo.model.target import LOCAL
+from clara_argo.runners import engines, remembered
 from clara_argo.runners.fake import FakeRunner
 from clara_argo.runners.local import LocalRunner
 
@@ -102,10 +103,15 @@ def test_on_a_cluster_it_is_the_target_argo(
     sdk: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its template is put there, and a job of that id that has ended makes room there."""
+    type_(f"clara-wf test w --input {tmp_path}/in")
     cluster, asked = FakeRunner(result={"x": b"7"}), []
 
     @contextmanager
-    def open_runner(name: str, **more: Any) -> Iterator[FakeRunner]:
+    def open_runner(name: str, **more: Any) -> Iterator[FakeRunner | LocalRunner]:
+        if name == LOCAL:
+            with LocalRunner() as here:
+                yield here
+            return
         asked.append((name, more))
         yield cluster
 
@@ -115,6 +121,10 @@ def test_on_a_cluster_it_is_the_target_argo(
         assert Path(output, "x").read_text() == "7"
     assert asked == [("argo", {"apply": True, "engine": None})] * 2
     assert [job for job, _ in cluster.submitted] == [ZERO, ZERO]
+    assert remembered.recall(home.state(), ZERO) == {ZERO: "argo"}  # so 'clara logs' asks there, not here
+    assert not list(home.jobs(home.state()).iterdir())
+    type_(f"clara-wf test w --input {tmp_path}/in")
+    assert remembered.recall(home.state(), ZERO) == {}
 
 
 WRONG = {
