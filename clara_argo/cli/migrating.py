@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clara_argo.cli.common import SET
+
 if TYPE_CHECKING:
     from clara_argo.migrate import Migration
 
@@ -15,9 +17,12 @@ if TYPE_CHECKING:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Write there: new, or empty.")
 @click.option("--check", is_flag=True, help="Write and print no files, only what would become of each key.")
+@SET
 @click.option("--strict", is_flag=True, help="Warnings and repairs are errors.")
 @click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def migrate(files: tuple[Path, ...], folder: Path | None, check: bool, strict: bool, form: str) -> int:
+def migrate(
+    files: tuple[Path, ...], folder: Path | None, check: bool, values: dict[str, str], strict: bool, form: str
+) -> int:
     """Turn files of old Clara installations into files of ours, and say what became of each key.
 
     Reads values.yaml and dicom-server-config.yaml of early access, pipelines of operators, the JSON configuration of
@@ -36,7 +41,7 @@ def migrate(files: tuple[Path, ...], folder: Path | None, check: bool, strict: b
 
     if check and folder is not None:
         raise UsageError("--check writes nothing; leave out --output, or --check")
-    made = package.migrate(files, strict=strict)
+    made = package.migrate(files, strict=strict, values=values)
     if folder is not None and not made.failed:
         made.write(folder)
     if form == "json":

@@ -10,7 +10,7 @@ from clara_argo.formats.keys import Fate, Key
 from clara_argo.source import Findings, List, Map, Node, Text
 
 STAGES, WORKFLOWS = ("stages", "*"), ("workflows", "*")
-DEPTH = 3  # of the keys of a stage or workflow; those that are not known are kept
+DEPTHS = (3,)  # of the keys of a stage or workflow; those that are not known are kept
 _S = "stages.*."
 _W = "workflows.*."
 TABLE = (

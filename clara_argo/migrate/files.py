@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clara_argo import project, scaffold, shipped
-from clara_argo.compile.text import as_yaml
 from clara_argo.errors import Finding
 from clara_argo.graph import Graph
 from clara_argo.migrate import adapters, written
 from clara_argo.migrate.reading import Reading, read
 from clara_argo.migrate.rows import Row
+from clara_argo.migrate.text import as_yaml
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, short
 
@@ -49,9 +49,12 @@ class Migration:
             shutil.copyfile(path, folder / name)
 
 
-def migrate(paths: Sequence[Path], *, strict: bool = False) -> Migration:
-    """Read every file; what is wrong is among the findings. Raises NotFound for a file that is not there."""
-    readings = [read(path, strict=strict) for path in dict.fromkeys(paths)]
+def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str, str] | None = None) -> Migration:
+    """Read every file; what is wrong is among the findings. `values`: of the parameters of a pipeline of operators.
+
+    Raises NotFound for a file that is not there.
+    """
+    readings = [read(path, strict=strict, values=values) for path in dict.fromkeys(paths)]
     findings = Findings(strict=strict)
     made = _Made(findings)
     for reading in readings:
@@ -98,15 +101,17 @@ class _Made:
                 self.findings.error("duplicate-name", message, workflow.name, "leave one of the two out")
 
     def _stage(self, spec: StageSpec, reading: Reading) -> None:
-        other = self._specs.setdefault(spec.name.lower(), spec)
-        if other is not spec:
-            if other != spec:
+        known = reading.stages.get(spec.name)
+        usual = known is not None and _same(spec, known)
+        of_ours = known is not None and _is_shipped(known) and (usual or self._taken(spec, known, reading))
+        mine = known if of_ours and known is not None else spec
+        other = self._specs.setdefault(spec.name.lower(), mine)
+        if other is not mine:
+            if not _same(other, mine):
                 message = f"two files define the stage {short(spec.name)} differently"
                 self.findings.error("duplicate-stage", message, spec.name, "rename one of the two")
             return
-        known = reading.stages.get(spec.name)
-        usual = known is not None and _same(spec, known)
-        if usual and _is_shipped(spec):
+        if of_ours:
             return  # every project has it
         folder = f"stages/{spec.name}"
         if spec.folder is not None:
@@ -115,6 +120,15 @@ class _Made:
         if not usual:
             self.copies.pop(f"{folder}/{STAGE_FILE}", None)
             self.texts[f"{folder}/{STAGE_FILE}"] = as_yaml(written.stage(spec))
+
+    def _taken(self, spec: StageSpec, known: StageSpec, reading: Reading) -> bool:
+        """Whether an operator is the shipped stage but for its time, which no pipeline gives, and for kept words."""
+        if reading.dialect != "operators" or not _same(replace(spec, timeout=known.timeout, extra=known.extra), known):
+            return False
+        if spec.extra:
+            message = f"{', '.join(spec.extra)} of {short(spec.name)} is left out: it is the shipped stage"
+            self.findings.notice("left-out", message, spec.name)
+        return True
 
     def _copy(self, name: str, path: Path) -> None:
         if name in self.copies or name in self.texts:

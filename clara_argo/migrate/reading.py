@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from clara_argo.formats import (
     clara_wf_keys,
     dicom_server,
     load,
+    operators,
 )  # fmt: skip
 from clara_argo.formats.keys import Fate, Key
 from clara_argo.graph import Graph
@@ -24,6 +26,7 @@ from clara_argo.migrate.rows import Row
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Node, documents
 
+PIPELINE = re.compile(r"^api-version *:", re.MULTILINE)  # the files that have parameters
 OURS = "ours already; copied as it is"
 
 
@@ -34,6 +37,7 @@ class Reading:
     path: Path
     strict: bool
     ours: str = ""
+    dialect: str = ""  # of its workflows
     graphs: Sequence[Graph] = ()
     unused: Sequence[StageSpec] = ()  # stages that no workflow of the file uses
     stages: Mapping[str, StageSpec] = field(default_factory=dict)  # those of the file's project, and the shipped ones
@@ -42,7 +46,7 @@ class Reading:
     findings: tuple[Finding, ...] = ()
     keys: Sequence[table.Written] = ()
     known: Sequence[Key] = ()
-    depth: int = 0  # where unknown keys are kept
+    depths: Collection[int] = ()  # where unknown keys are kept
 
     def rows(self, findings: Iterable[Finding]) -> tuple[Row, ...]:
         """What became of its keys. `findings` of all files."""
@@ -50,16 +54,16 @@ class Reading:
         if self.ours:
             return (Row(key="(the file)", fate=Fate.KEPT, becomes=OURS, source=name),)
         own = [finding for finding in findings if finding.source == name and finding.line]
-        return table.rows(self.keys, self.known, own, name, self.depth)
+        return table.rows(self.keys, self.known, own, name, self.depths)
 
 
-def read(path: Path, *, strict: bool = False) -> Reading:
-    """Raises NotFound; what is wrong in the file is among its findings."""
+def read(path: Path, *, strict: bool = False, values: Mapping[str, str] | None = None) -> Reading:
+    """`values`: of the parameters of a pipeline. Raises NotFound; what is wrong in the file is among its findings."""
     reading = Reading(path=path, strict=strict)
     findings = Findings(str(path), strict=strict)
     try:
         text = source.read(path)
-        _read(reading, text, findings)
+        _read(reading, text, findings, values or {})
     except DefinitionError as error:
         if project.is_configuration(error.findings):  # whoever reads workflow files knows these
             findings = Findings(str(path), strict=strict)
@@ -70,11 +74,12 @@ def read(path: Path, *, strict: bool = False) -> Reading:
     return reading
 
 
-def _read(reading: Reading, text: str, findings: Findings) -> None:
+def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, str]) -> None:
     if _may_be_parts(text) and adapter_parts.looks_like(nodes := documents(text, findings.source)):
         _parts(reading, nodes, findings)
         return
-    workflows = load.collect(text, findings)
+    mine = values if PIPELINE.search(text) else {}
+    workflows = load.collect(text, findings, folder=reading.path.parent, values=mine)
     _keys(reading, text, workflows)
     _workflows(reading, text, workflows, findings)
 
@@ -107,12 +112,15 @@ def _configuration(reading: Reading, text: str, findings: Findings) -> None:
 
 def _keys(reading: Reading, text: str, workflows: Sequence[Workflow]) -> None:
     """Where its keys stand. A file of ours is copied."""
-    dialect = workflows[0].dialect if workflows else "early-access"
+    reading.dialect = dialect = workflows[0].dialect if workflows else "early-access"
     if dialect == "native":
         reading.ours = f"{reading.path.stem}.yaml"
     elif dialect == "early-access":
         reading.keys = tuple(clara_wf_keys.written(text, str(reading.path)))
-        reading.known, reading.depth = clara_wf_keys.TABLE, clara_wf_keys.DEPTH
+        reading.known, reading.depths = clara_wf_keys.TABLE, clara_wf_keys.DEPTHS
+    else:
+        reading.keys = [key for node in documents(text, str(reading.path)) for key in table.written(node)]
+        reading.known, reading.depths = operators.TABLE, (1, 2)  # of the pipeline, of an operator
 
 
 def _workflows(reading: Reading, text: str, workflows: Sequence[Workflow], findings: Findings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clara_argo.errors import Finding, Level
@@ -52,6 +52,7 @@ class Table:
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = [(tuple(map(_plain, key.path.split("."))), key) for key in keys]
         self._found: dict[Path, Key | None] = {}
+        self._groups: dict[Path, bool] = {}
 
     def find(self, path: Path) -> Key | None:
         """The key itself, else the nearest one that holds it; sections may be left out at the front."""
@@ -64,12 +65,11 @@ class Table:
     def groups(self, path: Path) -> bool:
         """Whether a key only holds others, each of which has its own fate."""
         plain = tuple(map(_plain, path))
-        if self._match(plain) is not None:
-            return False
-        size = len(plain)
-        return any(
-            _same(words[start : start + size], plain) for words, _ in self._keys for start in range(len(words) - size)
-        )
+        if plain not in self._groups:
+            starts = ((words, n) for words, _ in self._keys for n in range(len(words) - len(plain)))
+            holds = any(_same(words[n : n + len(plain)], plain) for words, n in starts)
+            self._groups[plain] = holds and self._match(plain) is None
+        return self._groups[plain]
 
     def _match(self, path: Path) -> Key | None:
         whole = (key for words, key in self._keys if len(words) == len(path) and _same(words, path))
@@ -89,10 +89,14 @@ def _same(words: Path, path: Path) -> bool:
 
 
 def rows(
-    keys: Iterable[Written], table: Sequence[Key], findings: Iterable[Finding], source: str, depth: int = 0
+    keys: Iterable[Written],
+    table: Sequence[Key],
+    findings: Iterable[Finding],
+    source: str,
+    depths: Collection[int] = (),
 ) -> tuple[Row, ...]:
     """One row for each kind of key, each repair and each error of a file. A key that is not known is kept when it
-    stands at this depth."""
+    stands at one of these depths."""
     found = Table(table)
     said = {(finding.line, finding.column): finding for finding in findings if _matters(finding)}
     groups: dict[tuple[str, Fate, str], Row] = {}
@@ -100,7 +104,7 @@ def rows(
         finding = said.pop((key.line, key.column), None)
         if finding is None and found.groups(path):
             continue
-        name, fate, becomes = _fate(path, found.find(path), finding, depth)
+        name, fate, becomes = _fate(path, found.find(path), finding, depths)
         row = Row(key=name, fate=fate, becomes=becomes, source=source, line=key.line, column=key.column)
         _count(groups, replace(row, repair=_repair(finding)))
     for finding in said.values():
@@ -127,17 +131,17 @@ def _matters(finding: Finding) -> bool:
     return finding.level is Level.ERROR or repaired or finding.code == "unknown-key"
 
 
-def _fate(path: Path, key: Key | None, finding: Finding | None, depth: int) -> tuple[str, Fate, str]:
+def _fate(path: Path, key: Key | None, finding: Finding | None, depths: Collection[int]) -> tuple[str, Fate, str]:
     name = ".".join(path)
     if finding is not None and finding.level is Level.ERROR:
         return name, Fate.REFUSED, finding.message
     if finding is not None and REPAIR.fullmatch(finding.code):
         return name, Fate.REPAIRED, finding.message
     if finding is not None:
-        kept = len(path) == depth
+        kept = len(path) in depths
         return name, *((Fate.KEPT, "not known; kept as it is") if kept else (Fate.UNUSED, "not known; left out"))
     if key is None:
-        return name, Fate.KEPT if len(path) >= depth > 0 else Fate.UNUSED, "with the key above"
+        return name, Fate.KEPT if depths else Fate.UNUSED, "with the key above"
     # A refused key that was no error has a value that can be followed; a repair that was not needed is none.
     fate = {Fate.REFUSED: Fate.UNUSED, Fate.REPAIRED: Fate.MAPPED}.get(key.fate, key.fate)
     return key.path, fate, key.becomes

@@ -26,6 +26,8 @@ def workflow(graph: Graph) -> Written:
     made: Written = {"id": str(of.id), "name": str(of.name)}
     if of.description:
         made["description"] = str(of.description)
+    if of.pull_secrets:
+        made["pullSecrets"] = _texts(of.pull_secrets)
     made |= {"stages": steps, "result": one_or_list(of.results)}
     return made | _extra(of.extra)
 

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from clara_argo.errors import DefinitionError
-from clara_argo.formats import adapter_json, adapter_parts, clara_wf, clara_wf_keys, dicom_server, load, peers
+from clara_argo.formats import (
+    adapter_json,
+    adapter_parts,
+    clara_wf,
+    clara_wf_keys,
+    dicom_server,
+    load,
+    operators,
+    peers,
+)
 from clara_argo.formats.fields import Fields
 from clara_argo.formats.keys import Fate, Key, markdown, names
 from clara_argo.source import Findings, List, Map, Node, Text
@@ -39,6 +48,9 @@ kept, elsewhere left out. Under `--strict`, warnings and repairs are errors.
 EARLY = """\
 Told by `##BEGIN_x##`, by a line that is only an id, or by mappings below `stages:` or `workflows:`. Keys compare as
 they are written."""
+PIPELINE = """\
+Told by `api-version` and `operators`. Keys compare as they are written. `clara run`, `compile` and `lint` take them
+directly."""
 SERVER = """\
 Told by `dicom`, `ae-titles`, `pipeline-mappings`, or entries with `clara-ae-title`. Keys compare without `-`, `_` and
 case; sections may be left out. No whole file of that time survives: the keys of entries are those of the article and of
@@ -49,6 +61,7 @@ What `kubectl get claraaetitles,sources,destinations -o yaml` prints, and the JS
 `/api/config/claraaetitle`, `/sourceaetitle` and `/destinationaetitle`. Read by `clara migrate` only."""
 DIALECTS: tuple[tuple[str, str, Sequence[Key]], ...] = (
     ("Early access: values.yaml", EARLY, clara_wf_keys.TABLE),
+    ("Pipelines of operators, 0.2 to 0.7", PIPELINE, operators.TABLE),
     ("The adapter's YAML: dicom-server-config.yaml", SERVER, dicom_server.TABLE),
     ("The adapter's JSON, 0.7 and 0.8: appsettings.json", APPSETTINGS, adapter_json.TABLE),
     ("Objects of a cluster, and answers of the adapter", PARTS, adapter_parts.TABLE),
@@ -107,6 +120,12 @@ def listed(findings: Findings) -> None:
     clara_wf.read(f"stages: {{}}\nworkflows: [{as_text(node['workflows']['x'])}]", findings)
 
 
+def pipeline(findings: Findings) -> None:
+    node = file_of(operators.TABLE)
+    assert isinstance(node, Map)
+    operators.read(node, findings)
+
+
 def early_adapter(findings: Findings) -> None:
     dicom_server.read(file_of(dicom_server.TABLE), findings)
 
@@ -127,6 +146,7 @@ def objects(findings: Findings) -> None:
 READERS: dict[str, tuple[Sequence[Key], Callable[[Findings], None]]] = {
     "early": (clara_wf_keys.TABLE, early),
     "listed": (clara_wf_keys.TABLE, listed),
+    "pipeline": (operators.TABLE, pipeline),
     "early-adapter": (dicom_server.TABLE, early_adapter),
     "json-adapter": (adapter_json.TABLE, json_adapter),
     "objects": (adapter_parts.TABLE, objects),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 from clara_argo import project
 from clara_argo.cli import main
-from clara_argo.compile.text import as_yaml
 from clara_argo.errors import DefinitionError, NotFound, UsageError
 from clara_argo.formats import adapter, native, stage
 from clara_argo.formats.keys import Fate
 from clara_argo.graph import Graph
 from clara_argo.migrate import Migration, migrate, written
+from clara_argo.migrate.text import as_yaml
 from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
 from clara_argo.source import Findings, documents, parse
@@ -80,6 +81,40 @@ items:
   metadata: {name: old}
   spec: {aeTitle: OLD, hostIp: 10.0.0.6}
   status: {enabled: false}
+"""
+
+PIPELINE = """\
+api-version: 0.4.0
+name: liver-pipeline
+colour: red
+pull-secrets: [ngc]
+parameters: {THRESHOLD: ""}
+operators:
+- name: dicom-reader
+  description: reads
+  container: {image: nvcr.io/nvidia/clara/dicom-reader, tag: "0.7.3"}
+  input: [{path: /input}]
+  output: [{path: /output}]
+- name: liver-ai
+  size: big
+  container:
+    image: reg/liver
+    tag: 1_0
+    command: [python3, main.py, "${{THRESHOLD}}", "${{JOB_ID}}"]
+    variables: {A: b}
+  requests: {gpu: 1, memory: 512}
+  input: [{from: dicom-reader, path: /input}]
+  output: [{path: /output/seg, name: seg}, {path: /output/log, name: log}]
+- name: writer
+  container: {image: reg/writer, tag: "1", shade: dark}
+  input: [{from: liver-ai, name: seg, path: /seg}, {path: /dcm}]
+  output: [{path: /output}]
+- name: register
+  container:
+    image: clara/register-results
+    tag: x
+    command: [register.py, --agent, ClaraSCU, --data, '["PACS2", "X"]']
+  input: [{from: writer, path: /input}]
 """
 
 
@@ -146,6 +181,37 @@ def test_json_and_what_kubectl_printed_are_one_adapter(tmp_path: Path) -> None:
     assert {"R6", "disabled", "unknown-workflow"} <= codes
     assert row(made, "items[].metadata.name") == ("dump.yaml:6:14", Fate.MAPPED, "")
     assert row(made, "items[].spec") == ("dump.yaml:7:3", Fate.MAPPED, "")
+
+
+def test_a_pipeline_of_operators_and_the_adapter_of_its_time(tmp_path: Path) -> None:
+    title = (
+        '"aeTitles": [{"name": "L", "aeTitle": "L", "processorSettings": {"pipeline-l": "liver-pipeline"}}], "sources"'
+    )
+    to = '{"name": "%s", "aeTitle": "%s", "hostIp": "10.0.0.9", "port": 104}'
+    places = f'}}, "scu": {{"destinations": [{to % ("PACS1", "P1")}, {to % ("PACS2", "P2")}]}}}},}}'
+    text = APPSETTINGS.replace('"sources"', title).replace("}},}", places)
+    paths = lay(tmp_path, pipeline__yaml=PIPELINE, appsettings__json=text, values__yaml=VALUES)
+    made = migrate(paths, values={"THRESHOLD": "0.5"})
+    assert not made.failed and not made.copies  # the reader is the shipped one
+    made.write(tmp_path / "new")
+    old = project.graph(paths[0], values={"THRESHOLD": "0.5"})
+    new = project.graph(tmp_path / "new" / "workflows" / "liver-pipeline.yaml")
+    for name in ("liver-ai", "writer"):
+        assert new.node(name).spec == replace(old.node(name).spec, folder=new.node(name).spec.folder)
+        assert (new.node(name).reads, new.node(name).waits_for) == (old.node(name).reads, old.node(name).waits_for)
+    assert (new.results, new.workflow.pull_secrets) == (old.results, ("ngc",))
+    assert new.node("liver-ai").spec.command == ("python3", "main.py", "0.5", "${{JOB_ID}}")
+    (route,) = adapter.read(made.texts["adapter.yaml"])[0].routes
+    assert route.destinations == ("PACS2",)  # what register-results names, as far as there is such a destination
+    assert {"unknown-destination", "left-out", "R4"} <= {finding.code for finding in made.findings}
+    assert row(made, "colour")[1] is row(made, "operators[].size")[1] is Fate.KEPT
+    assert row(made, "operators[].container.shade")[1:] == (Fate.UNUSED, "")
+    assert row(made, "operators[].container.variables")[1:] == (Fate.REPAIRED, "R4")
+
+
+def test_a_parameter_without_a_value_is_named(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, pipeline__yaml=PIPELINE))
+    assert made.failed and any("THRESHOLD" in finding.message for finding in made.findings)
 
 
 def test_answers_of_the_adapter_of_0_8(tmp_path: Path) -> None:
