@@ -30,17 +30,17 @@ def _shown(path: Path) -> str:
 
 @click.command()
 @FORMAT
-def list_stages(form: str) -> None:
+def list_stages(form: str) -> int:
     """List the stages that a workflow of this SDK folder may use: its own, then the shipped ones.
 
-    One a line: the name, and where it is.
+    One a line: the name, and where its program is. Exit code 2 when the file is not right: what can be read is listed.
 
     \b
     Examples:
       clara-wf list_stages
       clara-wf ls -o json
     """
-    from clara_argo.errors import Level
+    from clara_argo.errors import DefinitionError, Level
     from clara_argo.sdk import stages
     from clara_argo.sdk.layout import stage_folders
 
@@ -57,10 +57,11 @@ def list_stages(form: str) -> None:
     ]
     if form == "json":
         click.echo(json.dumps({"schema": SCHEMA, "stages": rows}, indent=1))
-        return
-    width = max(len(str(row["name"])) for row in rows)
-    for row in rows:
-        click.echo(f"{row['name']:<{width}}  {row['where']}")
+    else:
+        width = max(len(str(row["name"])) for row in rows)
+        for row in rows:
+            click.echo(f"{row['name']:<{width}}  {row['where']}")
+    return DefinitionError.exit_code if findings.failed else 0
 
 
 def _where(folder: Path | None, layout: Layout) -> str:

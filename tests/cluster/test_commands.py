@@ -160,3 +160,18 @@ def test_a_failure_is_told_and_tried_again(place: Place, cluster: Cluster, gate:
     retried = json.loads(place.clara("retry", job, "--wait", "-o", "json")[0])
     assert [(stage["name"], stage["attempt"]) for stage in retried["stages"]] == [("one", 1), ("two", 2)]
     assert place.clara("result", job, "--output", "out")[0] == "result in out\n"
+
+
+def test_the_words_of_the_article_there(place: Place) -> None:
+    """`clara-wf test`: an ended job of the same id makes room, here for one there, and the result is the same."""
+    place.study("voxels")
+    job = secrets.token_hex(16)
+    words = [sys.executable, "-m", "clara_argo.cli.clara_wf", "test", place.name, job, "--input", "ct"]
+    for engine, output in (("process", "here"), ("argo", "there"), ("argo", "again")):
+        subprocess.run(
+            [*words, "--engine", engine, "--output", output], cwd=place.root, env=place.environment, timeout=240,
+            check=True,
+        )  # fmt: skip
+    assert tree.digest(place.root / "here") == tree.digest(place.root / "there") == tree.digest(place.root / "again")
+    assert [path.name for path in (place.root / "home/remote").iterdir()] == [job]
+    assert "target:    argo" in place.clara("describe", job)[0]
