@@ -50,12 +50,10 @@ EACH = [pytest.param(major, marks=pytest.mark.skipif(not find(major), reason=mis
 EACH_LONG = [pytest.param(3, marks=[*EACH[0].marks, pytest.mark.long]), EACH[1]]
 
 
-def run(major: int, *arguments: str, environment: dict[str, str] | None = None) -> str:
+def run(major: int, *arguments: str, env: dict[str, str] | None = None) -> str:
     """Its standard output. Raises Refused."""
     command = [find(major), *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=environment, stdin=subprocess.DEVNULL
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise Refused(done.stderr + done.stdout)
     return done.stdout

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clara_argo import project, source
+from clara_argo import project
 from clara_argo.errors import ClaraError, DefinitionError, Finding, Level, NotFound
 from clara_argo.formats import adapter as reader
 from clara_argo.graph import Graph
@@ -122,16 +122,20 @@ def _stages(graph: Graph) -> list[str]:
 def read(file: Path, *, strict: bool = False) -> Plan:
     """Read the configuration and find its workflows. Wrong content becomes findings. Raises NotFound for no file."""
     try:
-        configuration, findings = reader.read(source.read(file), str(file))
+        configuration, findings = reader.load(file)
     except DefinitionError as error:
         return Plan(file=file, configuration=None, graphs={}, findings=error.findings)
-    root = project.find_root(file)
     graphs: dict[str, Graph] = {}
+    roots: dict[str, Path] = {}
     found = [*findings, *_target(file, configuration.runner)]
     for route in configuration.routes:
+        root = project.find_root(Path(route.file) if route.file else file)
         for name in route.workflows:
             if name in graphs:
+                if roots[name] != root:
+                    found += _another(file, route, name, graphs[name], root)
                 continue
+            roots[name] = root
             try:
                 graphs[name] = project.workflow(root, name, strict=strict)
                 found += graphs[name].findings
@@ -144,6 +148,17 @@ def read(file: Path, *, strict: bool = False) -> Plan:
         found = strictly(found)
     spool = str((file.parent / configuration.spool).absolute())
     return Plan(file=file, configuration=replace(configuration, spool=spool), graphs=graphs, findings=tuple(found))
+
+
+def _another(file: Path, route: Route, name: str, known: Graph, root: Path) -> Iterable[Finding]:
+    """Of one name in two places: it must be one workflow, since there is one template of that name."""
+    try:
+        if project.workflow(root, name).digest == known.digest:
+            return ()
+        said = "is another workflow than that of the same name which a route before it runs; rename one"
+    except ClaraError as error:
+        said = str(error)
+    return (_finding(file, name, "workflow", f"route {route.name!r}: {name}: {said}"),)
 
 
 def strictly(findings: Iterable[Finding]) -> list[Finding]:
@@ -167,7 +182,8 @@ def _target(file: Path, name: str) -> Iterable[Finding]:
 
 def _finding(file: Path, at: str, code: str, message: str) -> Finding:
     line, column = getattr(at, "line", 0), getattr(at, "column", 0)
-    return Finding(level=Level.ERROR, code=code, message=message, source=str(file), line=line, column=column)
+    where = (getattr(at, "source", "") if line else "") or str(file)
+    return Finding(level=Level.ERROR, code=code, message=message, source=where, line=line, column=column)
 
 
 def ask(plan: Plan) -> dict[str, str]:

@@ -7,14 +7,16 @@ Everything that is wrong is reported at once, with line and column; a key that i
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
+from clara_argo import source
 from clara_argo.errors import Finding
-from clara_argo.formats import adapter_json, dicom_server, loose_json, peers
+from clara_argo.formats import adapter_json, dicom_server, include, loose_json, peers
 from clara_argo.formats.fields import Fields, short
 from clara_argo.model.route import Configuration, Route, Settle
 from clara_argo.source import Findings, Map, Node, Text, decode, parse
 
-KEYS = ("ae-title", "host", "port", "spool", "runner", "sources", "destinations", "routes")
+KEYS = ("ae-title", "host", "port", "spool", "runner", "sources", "destinations", "routes", include.KEY)
 SOURCE_KEYS = ("name", "ae-title", "host")
 DESTINATION_KEYS = ("name", "ae-title", "host", "port")
 ROUTE_KEYS = ("name", "called", "sources", "settle", "workflows", "destinations")
@@ -25,6 +27,13 @@ def read(text: str | bytes, source_name: str = "<text>") -> tuple[Configuration,
     findings = Findings(source_name)
     text = decode(text, source_name)
     return of_node(node_of(text, findings), findings), findings.check()
+
+
+def load(path: Path) -> tuple[Configuration, tuple[Finding, ...]]:
+    """As `read`, with the files that it includes. Raises NotFound when there is no such file."""
+    findings = Findings(str(path))
+    node = node_of(source.read(path), findings)
+    return of_node(include.merged(node, path.parent, findings), findings), findings.check()
 
 
 def node_of(text: str, findings: Findings) -> Node:
@@ -46,6 +55,9 @@ def of_node(node: Node, findings: Findings) -> Configuration:
 
 def _read(node: Node, findings: Findings) -> Configuration:
     top = peers.section(node, KEYS, findings, "the configuration")
+    if top.get(include.KEY) is not None:
+        message = f"{include.KEY!r} is not followed: the text has no folder"
+        findings.warning("include", message, top.at(include.KEY), "name the file")
     title = peers.title_of(top, "ae-title")
     named_sources: dict[str, Node] = {}
     named_destinations: dict[str, Node] = {}
@@ -108,6 +120,7 @@ def _route(fields: Fields, title: str, sources: Collection[str], destinations: C
         workflows=tuple(dict.fromkeys(name for name in workflows if name)),
         destinations=peers.resolve(receivers, destinations, findings, "destination", what),
         settle=_settle(fields),
+        file="" if fields.node.source == findings.source else fields.node.source,
     )
 
 

@@ -42,6 +42,7 @@ class Route:
     workflows: tuple[str, ...]  # names or ids
     destinations: tuple[str, ...]  # names of destinations
     settle: Settle = Settle()
+    file: str = ""  # that says so, where it is not the configuration's own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

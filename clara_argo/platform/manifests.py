@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clara_argo import project, shipped, source
+from clara_argo import project, shipped
 from clara_argo.compile import Cluster
 from clara_argo.errors import Finding, NotFound, UsageError
 from clara_argo.formats import adapter as adapter_file
@@ -67,7 +67,7 @@ def check(wish: Wish) -> None:
 
 def warnings(wish: Wish) -> tuple[Finding, ...]:
     """What the adapter's file says that may not be meant. Raises as `check`."""
-    return adapter_file.read(source.read(wish.adapter), str(wish.adapter))[1] if wish.adapter else ()
+    return adapter_file.load(wish.adapter)[1] if wish.adapter else ()
 
 
 def _check_adapter(path: Path) -> None:
@@ -77,6 +77,9 @@ def _check_adapter(path: Path) -> None:
         raise UsageError(f"{message}; write {ARGO}, which is the namespace that it is in")
     if configuration.host != EVERY_ADDRESS:
         raise UsageError(f"{path}: host {configuration.host} is heard by nobody outside a pod; write {EVERY_ADDRESS}")
+    if included := next((route.file for route in configuration.routes if route.file), ""):
+        message = f"{path}: 'include' names {included}, which does not come along into the pod"
+        raise UsageError(f"{message}; write its routes into this file, or use the chart: clara cluster chart")
     if configuration.port != PORT:
         raise UsageError(f"{path}: port {configuration.port}; in a pod it is {PORT}, the Service may give another")
     if not Path(configuration.spool).is_relative_to(SPOOL):
@@ -86,7 +89,7 @@ def _check_adapter(path: Path) -> None:
 
 
 def _configuration(path: Path) -> Configuration:
-    return adapter_file.read(source.read(path), str(path))[0]
+    return adapter_file.load(path)[0]
 
 
 def _workflows(path: Path, configuration: Configuration) -> dict[str, Path]:

@@ -11,6 +11,7 @@ import helm
 import pytest
 import yaml
 
+from clara_adapter import plan
 from clara_argo import charts, project, shipped
 from clara_argo.compile import DIGEST, Cluster, compile_graph
 from clara_argo.compile.check import check_text
@@ -238,3 +239,29 @@ def test_the_schema_refuses(chain: Path, value: str, major: int) -> None:
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("chain"), GRAPHS["chain"])
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+def test_the_adapter_reads_the_route_and_finds_the_workflow(tmp_path: Path, major: int) -> None:
+    """As clara-platform mounts it: each key of the ConfigMap at the place that NOTES.txt names."""
+    project.init(tmp_path / "mine")
+    values = tmp_path / "all.yaml"
+    values.write_text(EVERYTHING)
+    mine = project.graph(tmp_path / "mine" / "workflow.yaml")
+    chart = made(tmp_path, mine)
+    data = helm.template(major, chart, "-f", str(values))["ConfigMap", "rel-route"]["data"]
+    files = json.loads(yaml.safe_load((chart / "Chart.yaml").read_text())["annotations"]["clara.dev/files"])
+    assert set(data) == set(files)
+    etc = tmp_path / "etc"
+    for key, path in files.items():
+        where = etc / "routes" / "rel-route" / path
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(data[key])
+    (etc / "adapter.yaml").write_text("{ae-title: CT, spool: spool, include: [routes/*/route.yaml]}")
+    read = plan.read(etc / "adapter.yaml")
+    assert [one.code for one in read.findings] == ["any-address"] and read.configuration is not None
+    (route,) = read.configuration.routes
+    assert (route.name, route.called, route.sources) == ("bone", "CT AI", ("0123", "second"))
+    assert (route.settle.quiet, route.settle.max, route.destinations) == (2.5, 60, ("PACS",))
+    assert [one.ae_title for one in read.configuration.sources] == ["0123", "{{ x }}"]
+    assert read.graphs["bone"].digest == mine.digest
