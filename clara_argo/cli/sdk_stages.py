@@ -13,6 +13,7 @@ from clara_argo.cli import talk
 from clara_argo.cli.common import FORMAT, SCHEMA
 
 if TYPE_CHECKING:
+    from clara_argo.model.workflow import Image
     from clara_argo.sdk.layout import Layout
 
 SHIPPED = "comes with clara-argo"
@@ -50,11 +51,9 @@ def list_stages(form: str) -> int:
         if finding.level is Level.ERROR:
             talk(str(finding))
     folders = stage_folders(layout.root)
-    own = {str(spec.name): str(spec.image) for spec in specs}
-    rows = [
-        {"name": name, "image": own.get(name, ""), "where": _where(folders.get(name), layout), "block": name in own}
-        for name in (*own, *(name for name in folders if name not in own))
-    ]
+    rows = [_row(spec.name, layout, folders.get(spec.image.repository or spec.name), spec.image) for spec in specs]
+    listed = {row["name"] for row in rows}
+    rows += [_row(name, layout, folder) for name, folder in folders.items() if name not in listed]
     if form == "json":
         click.echo(json.dumps({"schema": SCHEMA, "stages": rows}, indent=1))
     else:
@@ -64,11 +63,12 @@ def list_stages(form: str) -> int:
     return DefinitionError.exit_code if findings.failed else 0
 
 
-def _where(folder: Path | None, layout: Layout) -> str:
-    """Its program's folder; a stage without one is only an image."""
-    if folder is None:
-        return "in its image only"
-    return _shown(folder) if folder.is_relative_to(layout.root) else SHIPPED
+def _row(name: str, layout: Layout, folder: Path | None, image: Image | None = None) -> dict[str, object]:
+    """`folder`: of its program; a stage without one is only an image. `image`: of its block, where it has one."""
+    where = "in its image only"
+    if folder is not None:
+        where = _shown(folder) if folder.is_relative_to(layout.root) else SHIPPED
+    return {"name": str(name), "image": str(image or ""), "where": where, "block": image is not None}
 
 
 @click.command()

@@ -83,6 +83,17 @@ def test_the_program_calls_itself_as_its_stage(sdk: Path, type_: Type) -> None:
     assert not [path for path in (sdk / "stages" / "user-ai").iterdir() if "my-stage" in path.read_text()]
 
 
+def test_where_the_program_of_a_stage_is(values: Path, type_: Type) -> None:
+    """Two stages may be one program; one that nobody has here is in its image."""
+    for name in ("user-ai", "second", "elsewhere"):
+        type_(f"clara-wf cs {name}")
+    text = values.read_text().replace("repository: second", "repository: user-ai")
+    values.write_text(text.replace("repository: elsewhere", "repository: registry.example/elsewhere"))
+    found = dict(line.split(maxsplit=1) for line in type_("clara-wf ls").out.splitlines())
+    assert (found["user-ai"], found["second"]) == ("../stages/user-ai", "../stages/user-ai")
+    assert found["elsewhere"] == "in its image only" and found["dicom-reader"] == "comes with clara-argo"
+
+
 @pytest.mark.parametrize("where", [".", "charts/clara-workflow", "..", "../clara-platform/files", "../stages"])
 def test_the_folder_is_found_from_below(sdk: Path, where: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(where)
