@@ -38,6 +38,16 @@ def main() -> None:
             raise clara_driver.FinalFailure(f"{path.name}: {refused}") from None
         except MemoryError:
             raise clara_driver.FinalFailure("E_TOO_LARGE: not enough memory; give the stage more") from None
+        except OSError as error:
+            raise of_the_disk(error) from None
+
+
+def of_the_disk(error: OSError) -> Exception:
+    """A full disk may be tried again."""
+    name = Path(str(error.filename)).name if error.filename else "the output"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return clara_driver.TemporaryFailure(f"no space for {name}; free some where the jobs are kept")
+    return clara_driver.FinalFailure(f"E_IO: {name}: {error.strerror or error}; check the disk and the permissions")
 
 
 def arguments() -> argparse.Namespace:
@@ -61,27 +71,18 @@ def reconstruct(stage: clara_driver.Stage, path: Path, filter_name: str, done: i
     target = stage.output / path.relative_to(stage.input)
     warnings: list[dict[str, str]] = []
     cut = 0
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.parent / header.data_file, "rb") as source, open(target.with_suffix(".raw"), "wb") as sink:
-            for number in range(header.size[2]):
-                views = lines.read(source.read(header.nbytes // header.size[2]), header, number)
-                cut += lines.is_cut(views)
-                sink.write(recon(views).data)
-                stage.progress(done + number + 1, total)
-        if cut:
-            text = f"in {cut} slice(s) the object is wider than the detector: values near the edge are too high"
-            warnings.append({"code": "W_CUT_OFF", "message": text})
-        volume.write_sidecar(target, describe(scan, filter_name, warnings))
-        volume.write_header(target, header_of(scan)._replace(data_file=target.stem + ".raw"))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise clara_driver.TemporaryFailure(
-                f"no space for {target.name} ({header_of(scan).nbytes >> 20} MiB); free some where the jobs are kept"
-            ) from None
-        raise clara_driver.FinalFailure(
-            f"E_IO: {path.name}: {error.strerror or error}; check the disk and the permissions"
-        ) from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / header.data_file, "rb") as source, open(target.with_suffix(".raw"), "wb") as sink:
+        for number in range(header.size[2]):
+            views = lines.read(source.read(header.nbytes // header.size[2]), header, number)
+            cut += lines.is_cut(views)
+            sink.write(recon(views).data)
+            stage.progress(done + number + 1, total)
+    if cut:
+        text = f"in {cut} slice(s) the object is wider than the detector: values near the edge are too high"
+        warnings.append({"code": "W_CUT_OFF", "message": text})
+    volume.write_sidecar(target, describe(scan, filter_name, warnings))
+    volume.write_header(target, header_of(scan)._replace(data_file=target.stem + ".raw"))
     for warning in warnings:
         stage.log(f"{path.name}: {warning['code']}: {warning['message']}")
     stage.log(f"{path.name}: {header.size[2]} slice(s) of {scan.plane.columns} x {scan.plane.rows}")
