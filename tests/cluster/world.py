@@ -11,6 +11,7 @@ from cluster.shells import Shells
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, Payload, StageState
 from clara_argo.runners import Runner
+from clara_argo.runners.targets import open_cluster
 
 
 class World:
@@ -24,6 +25,14 @@ class World:
         job = secrets.token_hex(16)
         self._jobs.append(job)
         (self.fused if fused else self.runner).submit(graph, job, self.payload)
+        return job
+
+    def start_by_name(self, template: str) -> str:
+        """A job of a template that is on the cluster already."""
+        job = secrets.token_hex(16)
+        with open_cluster("argo") as runner:
+            runner.submit_template(template, job, self.payload)
+        self._jobs.append(job)
         return job
 
     def forget(self, job: str) -> None:
