@@ -41,6 +41,7 @@ OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
     (_has("applicationRoot"), "the manifest of a MAP", LATER),
     (_has("application-root"), "the manifest of a MAP", LATER),
     (_has("rules", "targets", "modules"), "a mercure configuration", LATER),
+    (_has("container"), "an operator", "name the file of the pipeline that imports it"),
     (_has("stageName"), "a stage definition", "name the file of the workflow that uses it"),
     (_has("image"), "a stage definition", "name the file of the workflow that uses it"),
 )

@@ -30,8 +30,8 @@ class Imports:
     read: dict[str, tuple[Node | None, int]] = field(default_factory=dict)  # by real path: None = cannot be read; size
     size: int = 0
 
-    def resolved(self, node: Node, what: str, lenient: bool, within: tuple[str, ...] = ()) -> Node:
-        """The definition that a node stands for: itself where it imports nothing."""
+    def resolved(self, node: Node, what: str, lenient: bool, within: tuple[str, ...] = ()) -> Node | None:
+        """The definition that a node stands for: itself where it imports nothing, None where that cannot be had."""
         if not isinstance(node, Map) or "import" not in node:
             return node
         fields = Fields(node, self.findings, what)
@@ -39,17 +39,14 @@ class Imports:
         inner.unknown({"path", "args"})
         folder = Path(within[-1]).parent if within else self.folder
         path = self._path(inner, folder)
-        own = [(key, node[key]) for key in node if key != "import"]
-        if path is None or not self._may(path, inner, within):
-            return Map(own, node.source, node.line, node.column)
-        found = self._of_file(path, inner)
-        if not isinstance(found, Map):
-            return Map(own, node.source, node.line, node.column)
-        values = {str(name): as_text(inner.fields("args").node[name]) for name in inner.fields("args").node}
-        filled = self._filled(found, path, values, lenient)
+        found = self._of_file(path, inner) if path is not None and self._may(path, inner, within) else None
+        if path is None or not isinstance(found, Map):
+            return None
+        filled = self._filled(found, path, _arguments(inner), lenient)
         whole = self.resolved(filled, what, lenient, (*within, path))
         if not isinstance(whole, Map):
-            return whole
+            return None
+        own = [(key, node[key]) for key in node if key != "import"]
         mine = {key for key, _ in own}
         rest = [(key, whole[key]) for key in whole if key not in mine | {"parameters", "api-version"}]
         return Map([*own, *rest], node.source, node.line, node.column)
@@ -118,6 +115,12 @@ class Imports:
         fields = Fields(found, self.findings, self._shown(path))
         template = Template(fields, values, self.budget, lenient=lenient)
         return template.filled(Map([(k, found[k]) for k in found if k != "parameters"], *_place(found)))
+
+
+def _arguments(inner: Fields) -> dict[str, str]:
+    """By names that know where they stand."""
+    given = inner.fields("args")
+    return {name: as_text(given.node[name]) for name in given.node}
 
 
 def _is_file(path: str) -> bool:

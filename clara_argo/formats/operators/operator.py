@@ -22,13 +22,14 @@ from clara_argo.source import Findings, Map, Node, Text
 PATH = "operators[]"
 TIMEOUT = 600  # seconds: what a whole pipeline had; none gave a time to an operator
 LABELS = "NVIDIA_SEG_LABELS"
-# NVIDIA's own operators that have a counterpart here: a bare name, or one of NVIDIA's registry.
+# NVIDIA's own operators that have a counterpart here, by a bare name, or one of theirs.
 KNOWN = {
     "dicom-reader": "dicom-reader",
     "dicom-writer": "dicom-writer",
     "dicom-seg-writer": "dicom-writer",
 }
-OF_NVIDIA = re.compile(r"((nvcr\.io/)?([a-z0-9._-]+/)*clara/)?([a-z0-9-]+)")
+OF_NVIDIA = re.compile(r"(nvcr\.io/([a-z0-9_-]+/)*[a-z0-9_-]*clara[a-z0-9_-]*/|clara/)?(?P<name>[a-z0-9-]+)")
+LONGEST = 255  # of the name of an image
 ORIGINALS = re.compile(r"/(dcm|dicom)(/.*)?")  # where a writer looked for the images that the study came with
 PLAIN = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")
 
@@ -92,8 +93,8 @@ def _with_program(
 
 
 def _known(image: Image, outputs: tuple[Output, ...]) -> str:
-    found = OF_NVIDIA.fullmatch(image.repository)
-    return KNOWN.get(found[4], "") if found and len(outputs) < 2 else ""
+    found = OF_NVIDIA.fullmatch(image.repository[: LONGEST + 1])
+    return KNOWN.get(found["name"], "") if found and len(outputs) < 2 else ""
 
 
 def _as_ours(one: Operator, program: str, fields: Fields) -> Operator:

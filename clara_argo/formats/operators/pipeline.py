@@ -52,8 +52,8 @@ def read(
     nodes = [imports.resolved(node, f"operator {n}", lenient) for n, node in enumerate(fields.nodes("operators"), 1)]
     if not nodes:
         nothing(findings, fields.at("operators"))
-    operators = _unique([read_operator(node, n, imports, expander) for n, node in enumerate(nodes, 1)], findings)
-    return _Pipeline(operators, findings).workflow(fields, extra, expander)
+    read = [read_operator(node, n, imports, expander) for n, node in enumerate(nodes, 1) if node is not None]
+    return _Pipeline(_unique(read, findings), findings, complete=None not in nodes).workflow(fields, extra, expander)
 
 
 def _without(given: Mapping[str, str], name: str) -> dict[str, str]:
@@ -88,10 +88,13 @@ def _unique(operators: list[Operator], findings: Findings) -> dict[str, Operator
 
 
 class _Pipeline:
-    """Operators that know each other. Each is looked at once, and so is each of its inputs."""
+    """Operators that know each other. Each is looked at once, and so is each of its inputs.
 
-    def __init__(self, operators: dict[str, Operator], findings: Findings) -> None:
-        self.operators, self.findings = operators, findings
+    `complete`: none is missing because it could not be imported.
+    """
+
+    def __init__(self, operators: dict[str, Operator], findings: Findings, *, complete: bool) -> None:
+        self.operators, self.findings, self.complete = operators, findings, complete
         self.run = {key: one for key, one in operators.items() if one.register is None}
         self.names = {str(one.name): None for one in self.run.values()}
         self.used: set[str] = set()
@@ -138,7 +141,7 @@ class _Pipeline:
 
     def _producer(self, one: Operator, wanted: places.Input) -> Operator | None:
         producer = self.run.get(wanted.of.lower())
-        if producer is None:
+        if producer is None and self.complete:
             what = "registers results, and writes nothing" if wanted.of.lower() in self.operators else "is unknown"
             message = f"operator {short(one.name)} reads from {short(wanted.of)}, which {what}"
             known = f"operators here: {', '.join(map(short, islice(self.names, 8)))}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from clara_argo.formats.fields import short
 from clara_argo.source import Findings, Node
@@ -64,7 +65,7 @@ def _say(what: str, found: Register, at: Node, findings: Findings) -> None:
 
 
 def _option(command: Sequence[str], name: str) -> str:
-    for word, following in zip(command, [*command[1:], ""], strict=True):
+    for word, following in zip_longest(command, command[1:], fillvalue=""):
         if word == name:
             return following
         if word.startswith(f"{name}="):

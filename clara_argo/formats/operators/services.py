@@ -14,7 +14,7 @@ from clara_argo.formats.fields import Fields, as_text, short
 from clara_argo.formats.operators.imports import Imports
 from clara_argo.formats.operators.table import keys
 from clara_argo.formats.stage import ENV_NAME
-from clara_argo.source import Findings, List
+from clara_argo.source import Findings, List, Map, Node
 from clara_driver import contract
 
 SERVER = ("tritonserver", "tensorrtserver")  # in the name of an image
@@ -47,12 +47,25 @@ class Server:
 def read(operator: Fields, imports: Imports, lenient: bool) -> Server:
     """What its services are. Those that are no inference server are errors: they are not run."""
     ports: dict[str, int] = {}
-    nodes = [imports.resolved(node, f"a service of {operator.what}", lenient) for node in operator.nodes("services")]
+    what = f"a service of {operator.what}"
+    plain = [_no_arguments(node, what, operator) for node in operator.nodes("services")]
+    nodes = [node for one in plain if (node := imports.resolved(one, what, lenient)) is not None]
     for number, node in enumerate(nodes, 1):
         ports |= _service(Fields(node, operator.findings, f"service {number} of {operator.what}"))
     needed = bool(nodes) or bool(operator.nodes("models"))
     kept = as_text(List(nodes)) if nodes else ""
     return Server(needed=needed, ports=ports, kept=kept)
+
+
+def _no_arguments(node: Node, what: str, operator: Fields) -> Node:
+    """A service's file has no parameters: Clara took no notice of what an import gave it."""
+    inner = node.get("import") if isinstance(node, Map) else None
+    if not isinstance(node, Map) or not isinstance(inner, Map) or "args" not in inner:
+        return node
+    operator.findings.notice("import", f"{what} has no parameters; 'args' is not followed", inner.key("args"))
+    rest = Map([(key, inner[key]) for key in inner if key != "args"], inner.source, inner.line, inner.column)
+    pairs = [(key, rest if key == "import" else node[key]) for key in node]
+    return Map(pairs, node.source, node.line, node.column)
 
 
 def _service(service: Fields) -> dict[str, int]:

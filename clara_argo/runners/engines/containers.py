@@ -64,12 +64,13 @@ class Containers:
             (attempt.folder.locks / lock).touch()
         facts = {**attempt.facts, contract.ATTEMPT: str(attempt.number)}
         name = _name(attempt)
+        variables = environment.variables(spec, where, facts, base())
         container = Container(
             name=name,
             labels=dict(zip(LABELS, (self.home, attempt.facts[contract.JOB]), strict=True)),
             image=self.images[node.name],
-            words=(*spec.command, *node.step.args),
-            environment=environment.variables(spec, where, facts, base()),
+            words=[environment.filled(word, variables) for word in (*spec.command, *node.step.args)],
+            environment=variables,
             mounts=mounts,
             folder=spec.app_dir,
             user=user(),

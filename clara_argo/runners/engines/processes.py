@@ -41,7 +41,7 @@ class Processes:
         variables = environment.variables(spec, folders, facts, base)
         if command.uses_module(spec):
             variables["PYTHONPATH"] += f":{spec.folder}"
-        words = command.words(spec, attempt.node.step.args)
+        words = [environment.filled(word, variables) for word in command.words(spec, attempt.node.step.args)]
         return Start(command=attempt.command(words, variables, folders.work), progress=folders.progress)
 
     def meant(self, ending: process.Ending, attempt: Attempt) -> process.Ending:
