@@ -24,7 +24,8 @@ def words(spec: StageSpec, arguments: tuple[str, ...] = ()) -> list[str]:
     """The command and the step's arguments as the process gets them. Raises NotInstalled; the text says what to do."""
     if spec.folder is None:
         raise NotInstalled(
-            f"stage '{spec.name}' is only an image ({spec.image}); as a process it needs a folder with its code"
+            f"stage '{spec.name}' is only an image ({spec.image}); as a process it needs a folder with its code: "
+            f"give it one, or {hints.ENGINE}"
         )
     if not spec.command:
         raise NotInstalled(f"{spec.folder / 'stage.yaml'}: stage '{spec.name}' has no command; add 'command: [...]'")
