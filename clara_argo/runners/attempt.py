@@ -13,9 +13,10 @@ from signal import Signals
 
 from clara_argo.artifacts import tree
 from clara_argo.graph import Node
+from clara_argo.model.target import PROCESS
 from clara_argo.model.workflow import StageSpec
 from clara_argo.runners import hints, points, process
-from clara_argo.runners.engines import PROCESS, Engine
+from clara_argo.runners.engines import Engine
 from clara_argo.runners.jobfolder import StageFolder
 from clara_driver import contract
 from clara_driver.driver import one_line
@@ -153,7 +154,7 @@ class Attempt:
 
     def _why(self, ending: process.Ending) -> str:
         if ending.cannot_start:
-            what = one_line(self.spec.command[0], 200)
+            what = one_line((*self.spec.command, str(self.spec.image))[0], 200)
             return f"cannot start {what!r}: {ending.cannot_start}; {self.engine.what_next(self)}"
         if ending.cannot_end:
             return "it does not end, not even killed: a disk or device hangs; see its processes with 'ps'"
@@ -176,7 +177,6 @@ class Attempt:
                 if lines:
                     return one_line(lines[-1])
         return ""
-
 
     def _advice(self) -> str:
         """From what it said: the reason comes last, in error.txt when a driver wrote it."""

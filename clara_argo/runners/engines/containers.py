@@ -35,7 +35,7 @@ from clara_driver.driver import one_line
 USER = 1000  # whom stages run as when root runs `clara`, as on a cluster
 CANNOT_START = {125, 126, 127}  # exit codes of the engine, and of a stage that happens to use them
 COMPLAINT = re.compile(r"^(?:Error|docker): (.+)$", re.MULTILINE)
-NOT_OURS = {"argo-tag"}  # findings that only matter to Argo
+NOT_OURS = {"argo-tag", "no-command"}  # findings that only matter to Argo
 SUFFIXES = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 DOCKERFILE = "Dockerfile"
 
@@ -69,7 +69,8 @@ class Containers:
             name=name,
             labels=dict(zip(LABELS, (self.home, attempt.facts[contract.JOB]), strict=True)),
             image=self.images[node.name],
-            words=[environment.filled(word, variables) for word in (*spec.command, *node.step.args)],
+            words=[environment.filled(word, variables) for word in spec.command],
+            arguments=[environment.filled(word, variables) for word in node.step.args],
             environment=variables,
             mounts=mounts,
             folder=spec.app_dir,

@@ -52,7 +52,8 @@ class Container:
     name: str
     labels: Mapping[str, str]
     image: str
-    words: Sequence[str]
+    words: Sequence[str]  # empty = what the image starts by itself
+    arguments: Sequence[str]
     environment: Mapping[str, str]
     mounts: Sequence[Mount]
     folder: str  # working directory
@@ -78,8 +79,9 @@ class Program:
             raise UsageError(f"{OPTIONS} cannot be split into words: {error}; quote it as in a shell") from None
 
     def run(self, container: Container) -> list[str]:
-        head, *rest = container.words
-        return self.call("run", *self._options(container), "--entrypoint", head, container.image, *rest)
+        program = ["--entrypoint", container.words[0]] if container.words else []
+        rest = [*container.words[1:], *container.arguments]
+        return self.call("run", *self._options(container), *program, container.image, *rest)
 
     def _options(self, container: Container) -> Iterator[str]:
         uid, gid = container.user

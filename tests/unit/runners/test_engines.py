@@ -108,7 +108,7 @@ def chain(*names: str, **values: Any) -> Graph:
 
 def container(**values: Any) -> Container:
     usual: dict[str, Any] = {
-        "name": "clara-1", "labels": {"l": "x"}, "image": "id", "words": ("sh", "-c", "a b; c"),
+        "name": "clara-1", "labels": {"l": "x"}, "image": "id", "words": ("sh", "-c", "a b; c"), "arguments": ("-x",),
         "environment": {"A": "1\n2 $B"}, "mounts": (), "folder": "/app", "user": (7, 8), "network": False,
         "memory": 0, "gpus": 0,
     }  # fmt: skip
@@ -126,9 +126,14 @@ def test_a_container_has_no_rights_and_no_network(program: Program) -> None:
         ("--workdir", "/app"), ("--entrypoint", "sh"),
     ):  # fmt: skip
         assert (option, value) in list(zip(words, words[1:], strict=False)), option
-    assert words[-3:] == ["id", "-c", "a b; c"]
+    assert words[-4:] == ["id", "-c", "a b; c", "-x"]
     assert "--network" not in program.run(container(network=True))
     assert not [word for word in program.run(container()) if word.startswith("--memory")]
+
+
+def test_without_a_command_an_image_starts_what_it_starts() -> None:
+    words = PODMAN.run(container(words=()))
+    assert "--entrypoint" not in words and words[-2:] == ["id", "-x"]
 
 
 def test_gpus_are_named_as_each_program_names_them() -> None:
