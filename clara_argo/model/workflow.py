@@ -69,7 +69,7 @@ class StageSpec:
     resources: Resources = Resources()
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     models: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()  # what it reads and writes, for people: dicom, volume, labels, sinogram, or another word
+    takes: tuple[str, ...] = ()  # what it reads and writes, for people: dicom, volume, labels, sinogram, …
     gives: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # unknown keys, kept as written
     folder: Path | None = None  # where its code is; None = only an image
