@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from clara_argo.formats.keys import Fate, Key
 
@@ -80,6 +81,7 @@ TABLE: tuple[Key, ...] = (
 )  # fmt: skip
 
 
+@cache
 def keys(path: str) -> frozenset[str]:
     """The keys of the mapping at a path: `operators[].container` has image, tag, command, variables."""
     start = f"{path}." if path else ""
