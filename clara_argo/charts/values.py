@@ -18,11 +18,11 @@ RESOURCE = r"^[a-zA-Z0-9]([-_./a-zA-Z0-9]{0,252}[a-zA-Z0-9])?$"
 MOST_SECONDS = 10**9
 
 
-def defaults(stages: Object, cluster: Cluster, workflow: str) -> Object:
-    """The values with which Helm gives back what `clara compile` writes for this cluster."""
+def defaults(stages: Object, cluster: Cluster, secrets: list[str], workflow: str) -> Object:
+    """The values with which Helm gives back what `clara compile` writes for this cluster. `secrets`: of the images."""
     return {
         "registry": cluster.registry,
-        "pullSecrets": list(cluster.pull_secrets),
+        "pullSecrets": secrets,
         "imagePullPolicy": "IfNotPresent",
         "stages": stages,
         "gpu": {"resource": cluster.gpu, "nodeSelector": {}},
@@ -74,12 +74,13 @@ COMMENTS: Mapping[str, str] = {
 
 def text(values: Object, title: str) -> str:
     """values.yaml: every key with what it is for."""
-    made = [
-        f"# {title}",
-        "# As compiled. Keep what you change in a file of your own: helm … -f FILE.",
-    ]
+    return commented(values, COMMENTS, title)
+
+
+def commented(values: Object, comments: Mapping[str, str], title: str) -> str:
+    made = [f"# {title}", "# Keep what you change in a file of your own: helm … -f FILE."]
     for key, value in values.items():
-        made += ["", *(f"# {line}" for line in COMMENTS[key].split("\n")), as_yaml({key: value}).rstrip("\n")]
+        made += ["", *(f"# {line}" for line in comments[key].split("\n")), as_yaml({key: value}).rstrip("\n")]
     return "\n".join(made) + "\n"
 
 

@@ -58,7 +58,8 @@ def chart(graph: Graph, name: str, *, fused: bool = False, strict: bool = False)
     holes = Holes.of(compiled.template)
     made = with_holes(graph, compiled.template, stages, keys, holes, fused=fused)
     filled = stage_values(graph, compiled.template, stages, keys, cluster.gpu)
-    given = _plain(values.defaults(filled, cluster, graph.workflow.name))
+    secrets = [one["name"] for one in compiled.template["spec"].get("imagePullSecrets", ())]
+    given = _plain(values.defaults(filled, cluster, secrets, graph.workflow.name))
     beside = definitions(graph)
     version = f"{release()}+{graph.digest[:12]}"
     head = _head(graph, name, version, compiled.template, beside)

@@ -164,6 +164,29 @@ def install(
             talk("next: clara cluster doctor, then clara apply FILE")
 
 
+@cluster.command()
+@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New or empty.")
+def chart(output: Path) -> None:
+    """Write the Helm chart clara-platform: adapter, the store's address, accounts, limits and network policies.
+
+    It is made from the manifests that 'install --overlay cluster' applies; Argo Workflows is not in it. DIR may also be
+    a chart that this command wrote, which is renewed. Needs kubectl, and no cluster.
+
+    \b
+    Examples:
+      clara cluster chart --output charts/clara-platform
+      helm install platform charts/clara-platform --namespace clara --set-file adapter.configuration=adapter.yaml
+    """
+    from clara_argo.charts import platform, writing
+
+    writing.check(output)
+    made = platform.chart()
+    writing.write(made, output)
+    click.echo(f"{output}/")
+    for path in sorted(made.files):
+        click.echo(f"  {path}")
+
+
 def _cluster(on: str, context: str | None, namespace: str | None) -> tuple[Target, Api]:
     """The target with what the command line says, and the API of its cluster."""
     from clara_argo.errors import UsageError
