@@ -29,7 +29,6 @@ _TOKEN = re.compile(
 _WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _NEVER = re.compile("[\0\ud800-\udfff]")  # written as an escape
-_BEGIN = re.compile(r"(?:\s|//[^\r\n]*|/\*.*?\*/)*\{", re.DOTALL)
 
 
 class _Wants(StrEnum):
@@ -66,7 +65,10 @@ class _Open:
 
 def begins_like(text: str) -> bool:
     """Whether the first thing in a text, but for comments, is a `{`."""
-    return _BEGIN.match(text) is not None
+    position = 0
+    while (found := _TOKEN.match(text, position)) and found.lastgroup in ("blank", "comment"):
+        position = found.end()
+    return text.startswith("{", position)
 
 
 def parse(text: str | bytes, findings: Findings) -> Node:

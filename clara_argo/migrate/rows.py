@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from clara_argo.errors import Finding, Level
 from clara_argo.formats import peers
@@ -46,46 +46,67 @@ def written(node: Node, path: Path = ()) -> Iterator[Written]:
             yield from written(node[key], (*path, str(key)))
 
 
+class _Node:
+    """Where a path, or the end of one, leads: by its next word. `key`: of whom it is the whole path, else the end."""
+
+    __slots__ = ("end", "inner", "key", "prefixes")
+
+    def __init__(self) -> None:
+        self.inner: dict[str, _Node] = {}
+        self.prefixes: tuple[tuple[str, _Node], ...] = ()  # of words with a `*`
+        self.key: Key | None = None
+        self.end: Key | None = None
+
+    def add(self, word: str) -> _Node:
+        if word not in self.inner:
+            self.inner[word] = node = _Node()
+            if word.endswith("*"):
+                self.prefixes += ((word[:-1], node),)
+        return self.inner[word]
+
+    def after(self, word: str) -> list[_Node]:
+        exact = [self.inner[word]] if word in self.inner else []
+        return exact + [node for prefix, node in self.prefixes if word.startswith(prefix)]
+
+
 class Table:
     """The keys of a dialect, found by the path at which they stand; keys compare as the adapter's do."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        self._keys = [(tuple(map(_plain, key.path.split("."))), key) for key in keys]
-        self._found: dict[Path, Key | None] = {}
-        self._groups: dict[Path, bool] = {}
+        self._root = _Node()
+        self._met: dict[Path, tuple[Key | None, bool]] = {}  # paths repeat
+        for key in keys:
+            words = tuple(map(_plain, key.path.split(".")))
+            for start in range(len(words)):  # sections may be left out at the front
+                node = self._root
+                for word in words[start:]:
+                    node = node.add(word)
+                if start == 0:
+                    node.key = key
+                node.end = node.end or key
 
     def find(self, path: Path) -> Key | None:
-        """The key itself, else the nearest one that holds it; sections may be left out at the front."""
-        plain = tuple(map(_plain, path))
-        if plain not in self._found:
-            lengths = range(len(plain), 0, -1)
-            self._found[plain] = next((key for n in lengths if (key := self._match(plain[:n]))), None)
-        return self._found[plain]
+        """The key itself, else the nearest one that holds it."""
+        return self._look(path)[0]
 
     def groups(self, path: Path) -> bool:
         """Whether a key only holds others, each of which has its own fate."""
-        plain = tuple(map(_plain, path))
-        if plain not in self._groups:
-            starts = ((words, n) for words, _ in self._keys for n in range(len(words) - len(plain)))
-            holds = any(_same(words[n : n + len(plain)], plain) for words, n in starts)
-            self._groups[plain] = holds and self._match(plain) is None
-        return self._groups[plain]
+        return self._look(path)[1]
 
-    def _match(self, path: Path) -> Key | None:
-        whole = (key for words, key in self._keys if len(words) == len(path) and _same(words, path))
-        ends = (key for words, key in self._keys if len(words) > len(path) and _same(words[-len(path) :], path))
-        return next(whole, None) or next(ends, None)
+    def _look(self, path: Path) -> tuple[Key | None, bool]:
+        if path not in self._met:
+            nodes, found = [self._root], None
+            for word in map(_plain, path):
+                nodes = [after for node in nodes for after in node.after(word)]
+                whole = next((node.key for node in nodes if node.key), None)
+                found = whole or next((node.end for node in nodes if node.end), None) or found
+            holds = any(node.inner for node in nodes) and not any(node.end for node in nodes)
+            self._met[path] = found, holds
+        return self._met[path]
 
 
 def _plain(word: str) -> str:
     return peers.plain(word.removesuffix("[]"))
-
-
-def _same(words: Path, path: Path) -> bool:
-    return all(
-        mine == theirs or (mine.endswith("*") and theirs.startswith(mine[:-1]))
-        for mine, theirs in zip(words, path, strict=True)
-    )
 
 
 def rows(
@@ -99,21 +120,24 @@ def rows(
     stands at one of these depths."""
     found = Table(table)
     said = {(finding.line, finding.column): finding for finding in findings if _matters(finding)}
-    groups: dict[tuple[str, Fate, str], Row] = {}
+    counted: dict[tuple[str, Fate, str, str], list[Text]] = {}
     for path, key in keys:
         finding = said.pop((key.line, key.column), None)
         if finding is None and found.groups(path):
             continue
-        name, fate, becomes = _fate(path, found.find(path), finding, depths)
-        row = Row(key=name, fate=fate, becomes=becomes, source=source, line=key.line, column=key.column)
-        _count(groups, replace(row, repair=_repair(finding)))
+        counted.setdefault((*_fate(path, found.find(path), finding, depths), _repair(finding)), []).append(key)
     for finding in said.values():
         fate = Fate.REFUSED if finding.level is Level.ERROR else Fate.REPAIRED
-        row = Row(
-            key="(value)", fate=fate, becomes=finding.message, source=source, line=finding.line, column=finding.column
+        place = Text("", source, finding.line, finding.column)
+        counted.setdefault(("(value)", fate, finding.message, _repair(finding)), []).append(place)
+    made = (
+        Row(
+            key=name, fate=fate, becomes=becomes, repair=repair, source=source,
+            line=places[0].line, column=places[0].column, places=len(places),
         )
-        _count(groups, replace(row, repair=_repair(finding)))
-    return tuple(sorted(groups.values(), key=lambda row: (row.line, row.column)))
+        for (name, fate, becomes, repair), places in counted.items()
+    )  # fmt: skip
+    return tuple(sorted(made, key=lambda row: (row.line, row.column)))
 
 
 def _repair(finding: Finding | None) -> str:
@@ -145,13 +169,6 @@ def _fate(path: Path, key: Key | None, finding: Finding | None, depths: Collecti
     # A refused key that was no error has a value that can be followed; a repair that was not needed is none.
     fate = {Fate.REFUSED: Fate.UNUSED, Fate.REPAIRED: Fate.MAPPED}.get(key.fate, key.fate)
     return key.path, fate, key.becomes
-
-
-def _count(groups: dict[tuple[str, Fate, str], Row], row: Row) -> None:
-    same = (row.key, row.fate, row.becomes)
-    first = groups.setdefault(same, row)
-    if first is not row:
-        groups[same] = replace(first, places=first.places + 1)
 
 
 def lines(found: Sequence[Row]) -> list[str]:

@@ -153,3 +153,8 @@ def test_places_are_those_of_the_yaml_reader() -> None:
     assert [(node.line, node.column) for node in (ours, ours["a"])] == [
         (node.line, node.column) for node in (theirs, theirs["a"])
     ]
+
+
+def test_many_comments_before_nothing_take_one_look_each() -> None:
+    assert not loose_json.begins_like("/**/" * 1000 + '"a"')  # a pattern would try every way to split them
+    assert loose_json.begins_like("/**/ // x\n" * 1000 + "{")
