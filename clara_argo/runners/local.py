@@ -232,6 +232,7 @@ class LocalRunner:
                 raise Held(f"job {job} is running; stop it first")
             held = folder.hold()
             try:
+                engines.sweep(read_engine(folder.plan), job, self.home)
                 tree.remove(folder.root)
             finally:
                 os.close(held)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from clara_argo.errors import UsageError
+from clara_argo.errors import NotInstalled, UsageError
 from clara_argo.graph import Graph
 from clara_argo.model.target import PROCESS
 from clara_argo.runners.engines.engine import Engine
@@ -56,13 +57,14 @@ def ready(name: str, graph: Graph, home: Path) -> Engine:
 def sweep(name: str, job: str, home: Path) -> None:
     """Remove what a runner left that was killed together with its guards: containers that still run.
 
-    Only for who holds the job's lock.
+    Only for who holds the job's lock. An engine that is not here any more has none, and need not be asked.
     """
     if name == PROCESS:
         return
     from clara_argo.runners.engines.programs import PROGRAMS
 
-    PROGRAMS[known(name)].sweep(job, mark(home))
+    with suppress(NotInstalled):
+        PROGRAMS[known(name)].sweep(job, mark(home))
 
 
 def mark(home: Path) -> str:

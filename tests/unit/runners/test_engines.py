@@ -13,11 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.runners import graphs
 from unit.runners.contract import JOB
 
+from clara_argo.cli import main
 from clara_argo.errors import DefinitionError, NotInstalled, UsageError
 from clara_argo.formats.stage import MEMORY
 from clara_argo.graph import Graph
@@ -267,6 +269,38 @@ def test_a_job_goes_on_with_the_engine_that_it_had(pretended: Pretended) -> None
     assert len(pretended.calls("run")) == 3, "what is done stays done"
 
 
+def test_a_job_goes_on_as_processes_when_its_engine_is_gone(pretended: Pretended) -> None:
+    pretended.says("sys.exit(3)")
+    assert pretended.run(chain("one")).state is JobState.FAILED
+    (pretended.root / "bin" / pretended.name).write_text("#!/bin/sh\nexit 1\n")
+    graph = graphs.chain(graphs.shell(pretended.root, "one"))
+    with LocalRunner(pretended.home, engine="process") as runner:
+        runner.resume(graph, JOB, pretended.payload)
+        assert list(runner.watch(JOB))[-1].state is JobState.SUCCEEDED
+
+
+def test_an_output_of_a_process_is_not_that_of_an_image(pretended: Pretended) -> None:
+    graph = graphs.chain(graphs.shell(pretended.root, "one", image=Image(repository="one", tag="1")))
+    assert pretended.run(graph, "process").state is JobState.SUCCEEDED
+    with LocalRunner(pretended.home, engine=pretended.name) as runner:
+        runner.resume(graph, JOB, pretended.payload)
+        assert list(runner.watch(JOB))[-1].stage("one").attempt == 2
+    assert len(pretended.calls("run")) == 1
+
+
+def test_what_a_deleted_job_left_goes_with_it(pretended: Pretended) -> None:
+    pretended.run(chain("one"))
+    (pretended.root / "left").write_text("c0ffee\n")
+    LocalRunner(pretended.home).delete(JOB)
+    assert [call[-1] for call in pretended.calls("rm")] == ["c0ffee"]
+
+
+def test_who_asks_an_inference_server_has_a_network(pretended: Pretended) -> None:
+    pretended.run(chain("one", env={"CLARA_TRITON_URL": "triton:8001"}))
+    (words,) = pretended.calls("run")
+    assert "--network" not in words and "CLARA_TRITON_URL=triton:8001" in words
+
+
 def test_another_image_of_the_same_name_runs_again(pretended: Pretended) -> None:
     program = pretended.root / "bin" / pretended.name
     graph = chain("one")
@@ -300,6 +334,33 @@ def test_engines_are_known_by_name_and_only_here(tmp_path: Path) -> None:
         LocalRunner(tmp_path, engine="podmann")
     with pytest.raises(UsageError, match="--engine is for this machine"), open_runner("argo", engine="podman"):
         pass
+
+
+WORKFLOW = """
+id: 7b413e24-d018-4689-8c41-73272f6649d4
+name: w
+stages: [one]
+waitLocks: [""]
+ioFolders: [one/input, one/output]
+args: [""]
+"""
+
+
+def test_the_command(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pretended.root)
+    Path("clara.yaml").touch()
+    Path("w.yaml").write_text(WORKFLOW)
+    Path("stages/one").mkdir(parents=True)
+    Path("stages/one/stage.yaml").write_text("stageName: one\nimage: {repository: one, tag: '1'}\n")
+    words = ["run", "w.yaml", "--input", "payload", "--output", "out"]
+    done = CliRunner().invoke(main, [*words, "--engine", pretended.name])
+    assert done.exit_code == 0, done.output
+    assert Path("out/made").read_text() == "x"
+    pretended.has()
+    done = CliRunner().invoke(main, [*words[:-1], "other", "--engine", pretended.name])
+    assert done.exit_code == 3 and "its image one:1 is not here" in done.stderr
+    done = CliRunner().invoke(main, [*words[:-1], "other", "--engine", pretended.name, "--on", "argo"])
+    assert done.exit_code == 64 and "--engine is for this machine" in done.stderr
 
 
 def test_links_and_private_files_of_a_study_can_be_read(pretended: Pretended) -> None:
