@@ -12,7 +12,7 @@ from support import ROOT
 from unit.runners import graphs
 
 from clara_argo.compile import container
-from clara_argo.environment import Folders, variables
+from clara_argo.environment import Folders, filled, names, variables
 from clara_argo.graph import PAYLOAD, Node
 from clara_argo.model.workflow import StageSpec
 from clara_driver import contract
@@ -113,3 +113,16 @@ def test_a_stages_own_values_go_before_the_old_names_but_not_before_the_contract
     env, _ = found(node(env={**own, "CLARA_JOB": "lie"}), "process")
     assert {name: env[name] for name in own} == own
     assert env["CLARA_JOB"] == graphs.JOB
+
+
+@pytest.mark.parametrize("where", ["process", "container"])
+def test_variables_of_ours_in_those_of_a_stage(where: str) -> None:
+    env, folders = found(node(env={"A": "${{CLARA_OUTPUT}}/${{JOB_ID}}", "B": "${{A}} $(HOME) ${{ JOB_ID }}"}), where)
+    assert env["A"] == f"{folders.output}/{graphs.JOB}"
+    assert env["B"] == "${{A}} $(HOME) ${{ JOB_ID }}"  # its own are not put in, nor what is written otherwise
+    assert filled("${{A}}${{NVIDIA_CLARA_OUTPUT}}", env) == f"{env['A']}{folders.output}"
+
+
+def test_names_are_those_of_the_contract_and_the_table() -> None:
+    assert names() >= {*TABLE} - {"HOME", "PATH"}
+    assert names() >= {contract.JOB, contract.STUDY, contract.TRITON_URL, contract.INPUTS} and "1" not in names()

@@ -72,6 +72,13 @@ def test_both_spellings_say_the_same() -> None:
 
 
 @pytest.mark.parametrize("text", [LISTS, LONG])
+def test_secrets_for_the_registries_of_images(text: str) -> None:
+    assert only(text + "pullSecrets: [registry-key, second.key]\n").pull_secrets == ("registry-key", "second.key")
+    assert refused(text + "pullSecrets: [No_Name]\n") == [f"{len(text.splitlines()) + 1}:15 pull-secret"]
+    assert refused(text + "pullSecrets: key\n") == [f"{len(text.splitlines()) + 1}:14 value"]
+
+
+@pytest.mark.parametrize("text", [LISTS, LONG])
 def test_a_description_may_have_several_lines(text: str) -> None:
     workflow = only(text + "description: |\n  A CT in.\n\n  A SEG out.\n")
     assert workflow.description == "A CT in.\n\nA SEG out."

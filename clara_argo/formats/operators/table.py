@@ -47,7 +47,7 @@ TABLE: tuple[Key, ...] = (
         ("path", M, "`inputPaths`"),
         ("from", M, "`input` and `wait` of the stage in the workflow; the payload when it is missing"),
         ("name", M, "the folder of that name in the output of `from`"),
-        ("type", X, "an error, but for `stream` of `dicom`, which is a folder: FastIO needs a rewrite"),
+        ("type", X, "`stream` of `dicom` is a folder; any other is an error: FastIO needs a rewrite"),
         ("format", X, "as `type`"),
         ("shape", X, "as `type`"),
         ("element-type", X, "as `type`"),
@@ -55,7 +55,7 @@ TABLE: tuple[Key, ...] = (
     *_below("operators[].output[].", (
         ("path", M, "`outputPaths`"),
         ("name", M, "the name in `outputPaths`; needed from the second on"),
-        ("type", X, "an error, but for `stream` of `dicom`, which is a folder: FastIO needs a rewrite"),
+        ("type", X, "`stream` of `dicom` is a folder; any other is an error: FastIO needs a rewrite"),
         ("format", X, "as `type`"),
         ("shape", X, "as `type`"),
         ("element-type", X, "as `type`"),

@@ -15,7 +15,7 @@ from clara_argo.source import MAX_BYTES, Findings, List, Map, Node, Text
 PLACEHOLDER = re.compile(r"\$\{\{\s*([A-Za-z0-9_-]{1,255})\s*\}\}")
 OPEN = "${{"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
-AT_START = frozenset({"command", "variables"})  # below these a text may name the job, which is not known before
+AT_START = frozenset({"command", "variables", "args"})  # below these a text may name the job, known only then
 
 
 class Template:
