@@ -46,7 +46,7 @@ class Migration:
         for name, text in self.texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
         for name, path in self.copies.items():
-            shutil.copyfile(path, folder / name)
+            shutil.copy(path, folder / name)
 
 
 def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str, str] | None = None) -> Migration:

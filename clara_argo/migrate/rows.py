@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,8 @@ class Table:
         self._met: dict[Path, tuple[Key | None, bool]] = {}  # paths repeat
         for key in keys:
             words = tuple(map(_plain, key.path.split(".")))
-            for start in range(len(words)):  # sections may be left out at the front
+            starts = [n for n, word in enumerate(words) if not n or not word.endswith("*")]
+            for start in starts:  # sections may be left out at the front
                 node = self._root
                 for word in words[start:]:
                     node = node.add(word)
@@ -118,18 +120,20 @@ def rows(
 ) -> tuple[Row, ...]:
     """One row for each kind of key, each repair and each error of a file. A key that is not known is kept when it
     stands at one of these depths."""
-    found = Table(table)
-    said = {(finding.line, finding.column): finding for finding in findings if _matters(finding)}
+    found, keys = Table(table), list(keys)
+    said = _by_key([key for _, key in keys], findings)
     counted: dict[tuple[str, Fate, str, str], list[Text]] = {}
     for path, key in keys:
-        finding = said.pop((key.line, key.column), None)
-        if finding is None and found.groups(path):
+        about = said.get((key.line, key.column), ())
+        if not about and found.groups(path):
             continue
-        counted.setdefault((*_fate(path, found.find(path), finding, depths), _repair(finding)), []).append(key)
-    for finding in said.values():
-        fate = Fate.REFUSED if finding.level is Level.ERROR else Fate.REPAIRED
+        for finding in about or (None,):
+            fate = _fate(path, found.find(path), finding, depths)
+            counted.setdefault((*fate, _repair(finding)), []).append(key)
+    for finding in said.get((0, 0), ()):  # before any key
+        fate = ("(the file)", Fate.REFUSED if finding.level is Level.ERROR else Fate.REPAIRED, finding.message)
         place = Text("", source, finding.line, finding.column)
-        counted.setdefault(("(value)", fate, finding.message, _repair(finding)), []).append(place)
+        counted.setdefault((*fate, _repair(finding)), []).append(place)
     made = (
         Row(
             key=name, fate=fate, becomes=becomes, repair=repair, source=source,
@@ -138,6 +142,16 @@ def rows(
         for (name, fate, becomes, repair), places in counted.items()
     )  # fmt: skip
     return tuple(sorted(made, key=lambda row: (row.line, row.column)))
+
+
+def _by_key(keys: Iterable[Text], findings: Iterable[Finding]) -> dict[tuple[int, int], list[Finding]]:
+    """What matters of the findings, by the place of the key: one at a value is about the key before it."""
+    places = sorted({(key.line, key.column) for key in keys})
+    found: dict[tuple[int, int], list[Finding]] = {}
+    for finding in filter(_matters, findings):
+        after = bisect_right(places, (finding.line, finding.column))
+        found.setdefault(places[after - 1] if after else (0, 0), []).append(finding)
+    return found
 
 
 def _repair(finding: Finding | None) -> str:
@@ -156,7 +170,7 @@ def _matters(finding: Finding) -> bool:
 
 
 def _fate(path: Path, key: Key | None, finding: Finding | None, depths: Collection[int]) -> tuple[str, Fate, str]:
-    name = ".".join(path)
+    name = key.path if key is not None and key.path.count(".") + 1 >= len(path) else ".".join(path)
     if finding is not None and finding.level is Level.ERROR:
         return name, Fate.REFUSED, finding.message
     if finding is not None and REPAIR.fullmatch(finding.code):

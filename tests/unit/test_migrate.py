@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from clara_argo import project
 from clara_argo.cli import main
-from clara_argo.errors import DefinitionError, NotFound, UsageError
+from clara_argo.errors import DefinitionError, NotFound, TryAgain, UsageError
 from clara_argo.formats import adapter, native, stage
 from clara_argo.formats.keys import Fate
 from clara_argo.graph import Graph
@@ -163,11 +164,16 @@ def test_every_key_has_a_place_and_a_fate(tmp_path: Path) -> None:
     assert row(made, "stages.*.timeout") == ("values.yaml:8:9", Fate.MAPPED, "")
     assert row(made, "stages.*.colour") == ("values.yaml:9:9", Fate.KEPT, "")
     assert row(made, "workflows.*") == ("values.yaml:13:2", Fate.REPAIRED, "R2")
-    assert row(made, "workflows.*.ioFolders[]") == ("values.yaml:17:2", Fate.MAPPED, "")
-    assert row(made, "(value)") == ("values.yaml:17:59", Fate.REPAIRED, "R7")
+    assert row(made, "workflows.*.waitLocks[]") == ("values.yaml:16:2", Fate.MAPPED, "")
+    assert row(made, "workflows.*.ioFolders[]") == ("values.yaml:17:2", Fate.REPAIRED, "R7")
     assert row(made, "prot") == ("server.yaml:2:1", Fate.UNUSED, "")
     assert row(made, "workflows[].name") == ("server.yaml:8:1", Fate.REPAIRED, "R3")
     assert row(made, "dicom.scp.sources[].host-ip") == ("server.yaml:5:32", Fate.MAPPED, "")
+
+
+def test_a_wrong_value_is_said_of_its_key(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, server__yaml=SERVER.replace("port: 11112", "port: x", 1)))
+    assert row(made, "dicom.scp.port") == ("server.yaml:2:1", Fate.REFUSED, "") and made.failed and not made.texts
 
 
 def test_json_and_what_kubectl_printed_are_one_adapter(tmp_path: Path) -> None:
@@ -280,13 +286,26 @@ def test_programs_of_stages_come_along(tmp_path: Path) -> None:
     (program / "inner").mkdir(parents=True)
     (program / "stage.yaml").write_text("command: [python3, main.py]\nstageName: ai-vnet\n")
     (program / "main.py").write_text("print('here')\n")
+    (program / "main.py").chmod(0o755)
     (program / "inner" / "weights").write_bytes(b"\0\1")
     (program / "secret").symlink_to("/etc/passwd")
     migrate([tmp_path / "old" / "values.yaml"]).write(tmp_path / "new")
     files = content(tmp_path / "new")
+    assert (tmp_path / "new" / "stages" / "ai-vnet" / "main.py").stat().st_mode & 0o111
     assert files["stages/ai-vnet/inner/weights"] == b"\0\1" and "stages/ai-vnet/secret" not in files
     old, new = project.graph(tmp_path / "old" / "values.yaml"), project.graph(tmp_path / "new" / "workflow.yaml")
     assert new.digest == old.digest and new.node("ai-vnet").spec.command == ("python3", "main.py")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    made = migrate(lay(tmp_path / "old", values__yaml=VALUES))
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(TryAgain):
+        made.write(tmp_path / "new")
+    assert content(tmp_path / "new") == {}
 
 
 def test_a_stage_without_a_workflow_is_a_stage(tmp_path: Path) -> None:
