@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from clara_argo.charts.definitions import PATH
 from clara_argo.charts.values import (
     AMOUNTS,
     FLAG,
@@ -129,5 +130,5 @@ def schema() -> str:
 FILES: Object = {
     "type": "object",
     "propertyNames": pattern(r"^[-._a-zA-Z0-9]{1,253}$"),
-    "additionalProperties": pattern(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"),
+    "additionalProperties": pattern(PATH),
 }

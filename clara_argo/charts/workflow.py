@@ -6,18 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from clara_argo import __version__, shipped, source
-from clara_argo.charts import parts, values
+from clara_argo import __version__, shipped
+from clara_argo.charts import definitions, parts, values
+from clara_argo.charts.definitions import Definition
 from clara_argo.charts.holes import Holes
 from clara_argo.charts.spec import constants, stage_values, text_of, with_holes
 from clara_argo.compile import STAGES, Cluster, as_yaml, compile_graph
 from clara_argo.compile import names as cluster_names
 from clara_argo.errors import Finding, UsageError
 from clara_argo.graph import DNS_LABEL, Graph
-from clara_argo.sdk.layout import STAGE_FILE
 from clara_argo.source import short
 
 KUBERNETES = ">=1.34.0-0"  # what Argo 4.1 is tried with
@@ -32,7 +31,6 @@ STATIC = (
     ".helmignore",
 )
 Object = dict[str, Any]
-Definitions = dict[str, tuple[str, str]]
 _RELEASE = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
@@ -60,7 +58,7 @@ def chart(graph: Graph, name: str, *, fused: bool = False, strict: bool = False)
     filled = stage_values(graph, compiled.template, stages, keys, cluster.gpu)
     secrets = [one["name"] for one in compiled.template["spec"].get("imagePullSecrets", ())]
     given = _plain(values.defaults(filled, cluster, secrets, graph.workflow.name))
-    beside = definitions(graph)
+    beside = definitions.of(graph)
     version = f"{release()}+{graph.digest[:12]}"
     head = _head(graph, name, version, compiled.template, beside)
     title = f"{name} {version}: the workflow {graph.workflow.name}"
@@ -75,11 +73,10 @@ def chart(graph: Graph, name: str, *, fused: bool = False, strict: bool = False)
         "templates/networkpolicy.yaml": parts.policy(),
         "README.md": _readme(name, graph, compiled.name),
         **static,
-        **{f"files/{file}": text for file, (_, text) in beside.items()},
+        **{f"files/{one.key}": one.text for one in beside},
     }
-    return Chart(
-        name=name, version=version, kind=WORKFLOW_CHART, files=files, template=compiled.name, findings=compiled.findings
-    )
+    found = (*compiled.findings, *definitions.findings(beside, graph))
+    return Chart(name=name, version=version, kind=WORKFLOW_CHART, files=files, template=compiled.name, findings=found)
 
 
 def _plain(made: Object) -> Object:
@@ -99,28 +96,8 @@ def release() -> str:
     return found[0] if found else "0.0.0"
 
 
-def definitions(graph: Graph) -> Definitions:
-    """Name in the ConfigMap of a route -> (path beside the route, text): what the adapter needs to know the workflow.
-
-    What is shipped is in the adapter's image already.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    own = Path(graph.workflow.source)
-    if own.is_file() and not _shipped(own):
-        found["workflow.yaml"] = ("workflow.yaml", source.read(own))
-    folders = {node.spec.folder.name: node.spec.folder for node in graph.nodes if node.spec.folder is not None}
-    for name, folder in sorted(folders.items()):
-        if not _shipped(folder):
-            found[f"stage-{len(found)}.yaml"] = (f"stages/{name}/{STAGE_FILE}", source.read(folder / STAGE_FILE))
-    return found
-
-
-def _shipped(path: Path) -> bool:
-    return any(path.resolve().is_relative_to(shipped.folder(name).resolve()) for name in ("stages", "templates"))
-
-
-def _head(graph: Graph, name: str, version: str, template: Object, beside: Definitions) -> Object:
-    files = {"route.yaml": "route.yaml"} | {file: path for file, (path, _) in beside.items()}
+def _head(graph: Graph, name: str, version: str, template: Object, beside: tuple[Definition, ...]) -> Object:
+    files = {definitions.ROUTE: definitions.ROUTE} | {one.key: one.path for one in beside}
     return {
         "apiVersion": "v2",
         "name": name,

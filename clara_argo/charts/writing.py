@@ -13,7 +13,7 @@ from clara_argo.graph import Graph
 from clara_argo.source import Map
 
 # What an earlier chart of ours may hold and the next one does not.
-LEFT = re.compile(r"(workflow|stage-[0-9]+)\.yaml")
+LEFT = re.compile(r"(workflow|(stage|part)-[0-9]+)\.yaml")
 
 
 def publish(graph: Graph, name: str, folder: Path, *, fused: bool = False, strict: bool = False) -> Chart:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import helm
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from clara_adapter import plan
 from clara_argo import charts, project, shipped
+from clara_argo.cli import clara_wf, main
 from clara_argo.compile import DIGEST, Cluster, compile_graph
 from clara_argo.compile.check import check_text
 from clara_argo.compile.check.reading import Loader
@@ -22,6 +26,7 @@ from clara_argo.source import Findings
 
 ID = "7b413e24-d018-4689-8c41-73272f6649d4"
 PLAIN = StageSpec(name="", image=Image(repository="team/x", tag="1"), command=("./main.sh",))
+PRINTED = Path(__file__).parents[2] / "article" / "workflow.yaml"
 ORGANS = shipped.folder("templates") / "workflows" / "ct-organs.yaml"
 # What a chart must hand through as it is: Helm's and Go's signs, quotes, YAML's own, other scripts.
 HOSTILE = (
@@ -241,13 +246,54 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("chain"), GRAPHS["chain"])
 
 
-@pytest.mark.parametrize("major", helm.EACH)
-def test_the_adapter_reads_the_route_and_finds_the_workflow(tmp_path: Path, major: int) -> None:
+PIPELINE = """\
+api-version: 0.4.0
+name: bone
+operators:
+  - {name: reader, import: {path: parts/reader.yaml}}
+  - name: ai
+    container: {image: team/ai, tag: "1", command: [run]}
+    input: [{from: reader, path: /input}]
+    output: [{path: /output}]
+"""
+PART = """\
+container: {image: team/reader, tag: "1", command: [./main.sh]}
+input: [{path: /input}]
+output: [{path: /output}]
+"""
+
+
+def a_project(root: Path) -> Graph:
+    project.init(root)
+    return project.graph(root / "workflow.yaml")
+
+
+def a_pipeline(root: Path) -> Graph:
+    (root / "parts").mkdir(parents=True)
+    (root / "route.yaml").write_text(PIPELINE)  # a name that the route takes
+    (root / "parts" / "reader.yaml").write_text(PART)
+    return project.graph(root / "route.yaml")
+
+
+def an_sdk(root: Path) -> Graph:
+    """As the article has it: its workflow block, as printed."""
+    assert CliRunner().invoke(main, ["init", "--sdk", str(root)]).exit_code == 0
+    values = root / "clara-reference-workflow" / "charts" / "clara-workflow" / "values.yaml"
+    with contextlib.chdir(root / "clara-reference-workflow"):
+        assert CliRunner().invoke(clara_wf.main, ["cs", "user-ai"]).exit_code == 0
+    values.write_text(values.read_text().rstrip() + "\n" + PRINTED.read_text().replace("user-workflow", "bone"))
+    return project.workflow(project.find_root(values), "bone")
+
+
+@pytest.mark.parametrize("major", helm.EACH_LONG)
+@pytest.mark.parametrize("lay", [a_project, a_pipeline, an_sdk])
+def test_the_adapter_reads_the_route_and_finds_the_workflow(
+    tmp_path: Path, lay: Callable[[Path], Graph], major: int
+) -> None:
     """As clara-platform mounts it: each key of the ConfigMap at the place that NOTES.txt names."""
-    project.init(tmp_path / "mine")
     values = tmp_path / "all.yaml"
     values.write_text(EVERYTHING)
-    mine = project.graph(tmp_path / "mine" / "workflow.yaml")
+    mine = lay(tmp_path / "mine")
     chart = made(tmp_path, mine)
     data = helm.template(major, chart, "-f", str(values))["ConfigMap", "rel-route"]["data"]
     files = json.loads(yaml.safe_load((chart / "Chart.yaml").read_text())["annotations"]["clara.dev/files"])
@@ -259,7 +305,8 @@ def test_the_adapter_reads_the_route_and_finds_the_workflow(tmp_path: Path, majo
         where.write_text(data[key])
     (etc / "adapter.yaml").write_text("{ae-title: CT, spool: spool, include: [routes/*/route.yaml]}")
     read = plan.read(etc / "adapter.yaml")
-    assert [one.code for one in read.findings] == ["any-address"] and read.configuration is not None
+    assert read.configuration is not None and not read.failed, read.findings
+    assert "any-address" in [one.code for one in read.findings]
     (route,) = read.configuration.routes
     assert (route.name, route.called, route.sources) == ("bone", "CT AI", ("0123", "second"))
     assert (route.settle.quiet, route.settle.max, route.destinations) == (2.5, 60, ("PACS",))

@@ -82,5 +82,5 @@ def test_a_workflow_of_a_project_brings_what_the_adapter_needs(tmp_path: Path) -
     made = charts.chart(project.graph(tmp_path / "mine" / "workflow.yaml"), "bone")
     assert made.files["files/workflow.yaml"] == (tmp_path / "mine" / "workflow.yaml").read_text()
     stage = tmp_path / "mine" / "stages" / "my-stage" / "stage.yaml"
-    assert made.files["files/stage-1.yaml"] == stage.read_text()
+    assert made.files["files/stage-0.yaml"] == stage.read_text()
     assert "stages/my-stage/stage.yaml" in made.files["Chart.yaml"]
