@@ -107,7 +107,7 @@ def registry(_cluster: Cluster) -> str:
         pytest.skip("CLARA_TEST_REGISTRY does not say where the cluster finds the images of the stages")
     if why := images.missing():
         pytest.skip(f"no images of the stages: {why}")
-    for archive in images.archives(*images.STAGES).values():
+    for archive in images.archives(*images.SHIPPED).values():
         _cluster.node.load(archive)
     return images.REGISTRY
 

@@ -28,7 +28,8 @@ from clara_argo import data, project
 from clara_argo.platform import images
 from clara_argo.platform.builders import Builder
 
-STAGES = ("dicom-reader", "ct-organ-seg", "dicom-writer")
+STAGES = ("dicom-reader", "ct-organ-seg", "dicom-writer")  # of the reference workflow
+SHIPPED = (*STAGES, "ct-recon")
 REGISTRY = "localhost"
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASE = "localhost/clara-argo/debian-python:bookworm-1"  # its number goes up when what is below changes

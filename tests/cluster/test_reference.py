@@ -16,8 +16,8 @@ from clara_argo.cli import main
 from clara_argo.demo import samples, studies
 
 FOLDER = images.ROOT / "templates/workflows"
-# One that ends in DICOM with a report, one that takes volumes, one that takes both, one that gives volumes.
-EARLY_ACCESS = ["liver-seg", "ai-only", "dicom-writer-only", "ct-partial"]
+# One that ends in DICOM with a report, one that takes volumes, one that takes both, one that gives volumes, a sinogram.
+EARLY_ACCESS = ["liver-seg", "ai-only", "dicom-writer-only", "ct-partial", "recon-only"]
 
 
 def test_the_same_bytes_on_the_cluster_as_one_pod_and_here(
