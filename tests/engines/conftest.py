@@ -1,4 +1,4 @@
-"""A real podman for the long form; where there is none the tests skip with one line."""
+"""A real podman, and a real Docker, for the long form; where one is not there its tests skip with one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from pathlib import Path
 
 import pytest
 from engines import box
+
+OPEN = {"podman": box.opened, "docker": box.docker}
+
+
+@pytest.fixture(scope="session", params=list(OPEN))
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[box.Box]:
+    try:
+        with OPEN[request.param](tmp_path_factory.mktemp(request.param)) as opened:
+            yield opened
+    except LookupError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Podman itself: the contract of every runner, what a container may and sees, and that nothing of it stays behind."""
+"""Podman and Docker themselves: the contract of every runner, what a container may and sees, and that nothing stays."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ FAILS = 'test "$CLARA_ATTEMPT" != 1 || { echo no luck >&2; exit 3; }; '
 class World:
     """`/gate` is the tests' own way into every container."""
 
-    def __init__(self, root: Path, podman: box.Box, monkeypatch: pytest.MonkeyPatch, *, hold: bool = False) -> None:
-        self.root, self.podman, self.gate = root, podman, root / "gate"
+    def __init__(self, root: Path, engine: box.Box, monkeypatch: pytest.MonkeyPatch, *, hold: bool = False) -> None:
+        self.root, self.box, self.gate = root, engine, root / "gate"
         self.gate.mkdir()
         if not hold:
             self.release()
-        self.environment = podman.environment(f"{self.gate}:/gate")
+        self.environment = engine.environment(f"{self.gate}:/gate")
         for name, value in self.environment.items():
             monkeypatch.setenv(name, value)
-        self.runner = LocalRunner(root / "home", jobs=2, backoff=0.05, grace=1, engine="podman")
+        self.runner = LocalRunner(root / "home", jobs=2, backoff=0.05, grace=1, engine=engine.name)
         self.payload = payload(root / "payload", a="study")
         self.shells = Shells(box.SHELL, "test")
 
@@ -68,19 +68,19 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, podman: box.Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path, podman, monkeypatch)
+def world(tmp_path: Path, engine: box.Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World(tmp_path, engine, monkeypatch)
     with made.runner:
         yield made
-    assert podman.containers() == []
+    assert engine.containers() == []
 
 
 @pytest.fixture
-def held(tmp_path: Path, podman: box.Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path, podman, monkeypatch, hold=True)
+def held(tmp_path: Path, engine: box.Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World(tmp_path, engine, monkeypatch, hold=True)
     with made.runner:
         yield made
-    assert podman.containers() == []
+    assert engine.containers() == []
 
 
 class TestContainers(RunnerContract):
@@ -175,7 +175,7 @@ def test_progress_is_seen_while_it_runs(held: World) -> None:
 def test_a_time_limit_ends_a_container_that_does_not_listen(world: World) -> None:
     job = world.run("trap '' TERM; while :; do sleep 1; done", timeout=2)
     assert "time limit of 2 s" in job.stage("one").message
-    assert world.podman.containers() == []
+    assert world.box.containers() == []
 
 
 def test_a_container_may_end_by_itself_when_it_is_asked(world: World) -> None:
@@ -196,7 +196,7 @@ import pathlib, sys
 from clara_argo.runners.local import LocalRunner
 from clara_argo.runners.planfile import read_plan
 plan, job = read_plan(pathlib.Path(sys.argv[1])), sys.argv[2]
-with LocalRunner(pathlib.Path(sys.argv[3]), engine="podman", grace=1) as runner:
+with LocalRunner(pathlib.Path(sys.argv[3]), engine=sys.argv[4], grace=1) as runner:
     runner.submit(plan.graph, job, plan.payload)
     list(runner.watch(job))
 """
@@ -208,10 +208,11 @@ def killed(held: World) -> Iterator[tuple[World, subprocess.Popen[bytes]]]:
     plan = held.root / "plan.json"
     write_plan(plan, Plan(graph=held.chain("one"), payload=held.payload))
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(plan), JOB, str(held.root / "home")], env={**os.environ, **held.environment}
+        [sys.executable, "-c", RUN, str(plan), JOB, str(held.root / "home"), held.box.name],
+        env={**os.environ, **held.environment},
     )
     try:
-        until(held.podman.containers, "no container")
+        until(held.box.containers, "no container")
         yield held, process
     finally:
         process.kill()
@@ -221,7 +222,7 @@ def killed(held: World) -> Iterator[tuple[World, subprocess.Popen[bytes]]]:
 def test_a_runner_that_is_killed_leaves_no_container(killed: tuple[World, subprocess.Popen[bytes]]) -> None:
     world, process = killed
     process.send_signal(signal.SIGKILL)
-    until(lambda: not world.podman.containers(), "the container is left")
+    until(lambda: not world.box.containers(), "the container is left")
     world.release()
     world.runner.resume(world.chain("one"), JOB, world.payload)
     assert end(world).state is JobState.SUCCEEDED
@@ -230,17 +231,17 @@ def test_a_runner_that_is_killed_leaves_no_container(killed: tuple[World, subpro
 def test_what_a_killed_guard_leaves_goes_when_the_job_goes_on(killed: tuple[World, subprocess.Popen[bytes]]) -> None:
     world, process = killed
     guards = subprocess.run(["pgrep", "-f", f"guard.py.*{JOB}"], capture_output=True, text=True, check=True).stdout
-    mine = [int(pid) for pid in guards.split() if str(world.podman.folder) in _words(int(pid))]
+    mine = [int(pid) for pid in guards.split() if str(world.root) in _words(int(pid))]
     process.send_signal(signal.SIGSTOP)  # the runner notices nothing
     for pid in mine:
         os.kill(pid, signal.SIGKILL)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(world.podman.containers()) == 1, "nobody is left who could end it"
+    assert len(world.box.containers()) == 1, "nobody is left who could end it"
     world.release()
     world.runner.resume(world.chain("one"), JOB, world.payload)
     assert end(world).state is JobState.SUCCEEDED
-    assert world.podman.containers() == []
+    assert world.box.containers() == []
 
 
 def _words(pid: int) -> str:
@@ -253,7 +254,8 @@ def test_the_command_line(world: World, tmp_path: Path) -> None:
     (tmp_path / "stages/one").mkdir(parents=True)
     (tmp_path / "stages/one/stage.yaml").write_text(
         json.dumps({
-            "stageName": "one", "image": {"repository": "clara-test/shell", "tag": "1"}, "command": ["sh", "-c", COPY],
+            "stageName": "one", "image": {"repository": "localhost/clara-test/shell", "tag": "1"},
+            "command": ["sh", "-c", COPY],
         })
     )  # fmt: skip
     (tmp_path / "w.yaml").write_text(
@@ -261,6 +263,8 @@ def test_the_command_line(world: World, tmp_path: Path) -> None:
         "ioFolders: [one/input, one/output]\nargs: ['']\n"
     )
     words = [sys.executable, "-m", "clara_argo", "run", "w.yaml", "--input", "payload", "--output", "out"]
-    done = subprocess.run([*words, "--engine", "podman"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*words, "--engine", world.box.name], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/trace").read_text() == "one\n"
