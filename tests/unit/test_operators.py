@@ -17,13 +17,14 @@ from clara_argo.compile import compile_graph
 from clara_argo.compile.check import check_text
 from clara_argo.compile.text import as_yaml
 from clara_argo.errors import DefinitionError, Level
-from clara_argo.formats import load, operators
+from clara_argo.formats import keys, load, operators
+from clara_argo.formats.fields import Fields
 from clara_argo.formats.keys import Fate
 from clara_argo.formats.operators import table
 from clara_argo.graph import Graph
 from clara_argo.migrate import written
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, Map, Text
+from clara_argo.source import Findings, Node, Text
 
 FOLDER = Path(__file__).parent / "operators"
 VALUES: Mapping[str, Mapping[str, str]] = {
@@ -459,20 +460,26 @@ def test_a_bare_image_is_a_stage_of_the_project_and_runs(tmp_path: Path) -> None
 # the table of keys
 
 
-def _keys_of(node: object, path: str = "") -> set[str]:
-    if isinstance(node, Map):
-        here = {f"{path}.{key}".lstrip(".") for key in node}
-        return here.union(*(_keys_of(node[key], f"{path}.{key}".lstrip(".")) for key in node))
-    if isinstance(node, str):
-        return set()
-    return set().union(*(_keys_of(item, f"{path}[]") for item in node))  # type: ignore[attr-defined]
-
-
 def test_the_table_holds_what_the_reader_knows() -> None:
     assert {"operators", "parameters"} < table.keys("")
     assert table.keys("operators[].container") == {"image", "tag", "command", "variables"}
     assert len({key.path for key in operators.TABLE}) == len(operators.TABLE)
     assert {key.fate for key in operators.TABLE} == set(Fate)
+
+
+def test_the_reader_asks_for_no_key_that_the_table_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[str] = set()
+    plainly = Fields.get
+
+    def get(self: Fields, key: str) -> Node | None:
+        asked.add(key)
+        return plainly(self, key)
+
+    monkeypatch.setattr(Fields, "get", get)
+    for version, values in VALUES.items():
+        findings = Findings("p.yaml")
+        load.collect((FOLDER / f"{version}.yaml").read_text(), findings, folder=FOLDER, values=values)
+    assert {"api-version", "http", "tag"} <= asked <= keys.names(operators.TABLE)
 
 
 # any input
