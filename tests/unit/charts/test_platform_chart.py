@@ -69,7 +69,7 @@ quota: {pods: 5}
 
 
 @needs_kubectl
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_a_sites_values(chart: Path, tmp_path: Path, major: int) -> None:
     values = tmp_path / "site.yaml"
     values.write_text(SITE)
@@ -104,7 +104,7 @@ def test_a_sites_values(chart: Path, tmp_path: Path, major: int) -> None:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_another_configuration_starts_the_pod_again(chart: Path, tmp_path: Path, major: int) -> None:
     text = 'ae-title: X\nspool: /var/lib/clara/spool\n# {{ .Values.x }} `a` "b"\nroutes: []\n'
     (tmp_path / "adapter.yaml").write_text(text)
@@ -117,14 +117,15 @@ def test_another_configuration_starts_the_pod_again(chart: Path, tmp_path: Path,
 
 
 @needs_kubectl
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_without_an_adapter(chart: Path, major: int) -> None:
     found = helm.template(major, chart, "--set", "adapter.create=false")
     assert not [name for _, name in found if name.startswith("clara-adapter")]
 
 
 @needs_kubectl
-@pytest.mark.parametrize("major", helm.EACH_LONG)
+@pytest.mark.long
+@pytest.mark.parametrize("major", helm.EACH)
 @pytest.mark.parametrize(
     "value",
     ["stoer.bucket=x", "store.endpoint=https://x", "adapter.ports[0]=0", "service.type=Node", "addresses=null",
@@ -137,7 +138,8 @@ def test_the_schema_refuses(chart: Path, value: str, major: int) -> None:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("major", helm.EACH_LONG)
+@pytest.mark.long
+@pytest.mark.parametrize("major", helm.EACH)
 @pytest.mark.parametrize("path", ["../x.yaml", "/etc/x", "a/../../x", ".hidden", "a//b"])
 def test_no_route_leads_out_of_its_folder(chart: Path, tmp_path: Path, path: str, major: int) -> None:
     values = tmp_path / "routes.yaml"

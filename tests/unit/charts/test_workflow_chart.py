@@ -73,17 +73,22 @@ def template(objects: dict[tuple[str, str], Any]) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_with_default_values_it_is_what_compiling_writes(tmp_path: Path, name: str, fused: bool, major: int) -> None:
     chart = made(tmp_path, GRAPHS[name], fused=fused)
     objects = helm.template(major, chart)
     assert list(objects.values()) == [compile_graph(GRAPHS[name], fused=fused).template]
-    helm.lint(major, chart)
 
 
 @pytest.mark.parametrize("major", helm.EACH)
+def test_each_helm_reads_it_in_the_same_way(chain: Path, major: int) -> None:
+    helm.lint(major, chain)
+    assert list(helm.template(major, chain).values()) == [compile_graph(GRAPHS["chain"]).template]
+
+
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_no_text_of_a_workflow_is_read_as_a_template(tmp_path: Path, major: int) -> None:
     braces = [text for text in HOSTILE if "{{" not in text]
     hostile = replace(PLAIN, command=("./x", *braces), env={f"V{n}": text for n, text in enumerate(braces)})
@@ -159,7 +164,7 @@ def test_other_values_give_what_compiling_with_them_gives(tmp_path: Path, name: 
     assert got == want
 
 
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_the_digest_is_of_what_helm_made(tmp_path: Path, major: int) -> None:
     options = ("--set", "registry=r.example")
     got = template(helm.template(major, made(tmp_path, GRAPHS["chain"]), *options, namespace="imaging"))
@@ -174,7 +179,7 @@ NODES = {
 }
 
 
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_stages_get_the_nodes_that_are_asked_for(tmp_path: Path, major: int) -> None:
     values = tmp_path / "nodes.yaml"
     values.write_text(yaml.safe_dump(NODES))
@@ -201,7 +206,7 @@ route:
 """
 
 
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_accounts_policy_limit_and_route_come_when_asked_for(tmp_path: Path, major: int) -> None:
     values = tmp_path / "all.yaml"
     values.write_text(EVERYTHING)
@@ -234,6 +239,16 @@ WRONG = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("major", helm.EACH)
+def test_the_schema_names_all_that_is_wrong(chain: Path, major: int) -> None:
+    values = [value for value in WRONG if value not in ("stages.ai=null", "stages.ai.image=x", "pullSecrets=x")]
+    with pytest.raises(helm.Refused) as refused:
+        helm.template(major, chain, *(word for value in values for word in ("--set", value)))
+    for word in ("regisrty", "timout", "ia", "parallelism", "volumeSize", "imagePullPolicy", "semaphore", "namespace"):
+        assert word in str(refused.value)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("major", helm.EACH_LONG)
 @pytest.mark.parametrize("value", WRONG)
 def test_the_schema_refuses(chain: Path, value: str, major: int) -> None:
