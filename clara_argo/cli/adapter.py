@@ -15,7 +15,7 @@ CONFIG = click.option(
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="The adapter's configuration, or a dicom-server-config.yaml.",
+    help="The adapter's configuration, a dicom-server-config.yaml or an appsettings.json.",
 )
 
 

@@ -197,9 +197,10 @@ def _route(fields: Fields, sources: tuple[Source, ...], destinations: tuple[Dest
     _processor(fields)
     old_adapter.title_notes(fields)
     workflows, quiet = _settings(fields)
-    to = old_adapter.only(fields.findings, name, destinations, fields.at("ae-title")) if called else ""
     if not called:
         return None
+    how = "such a file has no word for it; 'clara migrate' writes one that has 'destinations'"
+    to = old_adapter.only(fields.findings, name, destinations, fields.at("ae-title"), how)
     return Route(
         name=name,
         called=called,

@@ -241,7 +241,9 @@ def _routes(
             message = f"the AE title {short(entry.called)} is not among 'ae-titles'; it is added"
             findings.warning("ae-title", message, entry.workflow, f"add it: ae-titles: [{entry.called}]")
             quiet[entry.called] = QUIET_AFTER_RELEASE
-        to = entry.destination or old_adapter.only(findings, entry.name, destinations, entry.workflow)
+        to = entry.destination or old_adapter.only(
+            findings, entry.name, destinations, entry.workflow, "destination-name: …"
+        )
         groups.setdefault((entry.called, to), []).append(entry)
     for title in quiet:
         if title not in {entry.called for entry in entries}:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from clara_argo.errors import Finding
-from clara_argo.formats import adapter_json, clara_wf, native, operators
+from clara_argo.formats import adapter_json, adapter_parts, clara_wf, native, operators
 from clara_argo.formats.fields import empty, short
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Map, Node, Text, decode, documents
 
 DIALECT, CONFIGURATION = "dialect", "adapter-configuration"  # codes of findings: no workflow file
 LATER = "files of this kind are read by a later version; write the workflow as 'clara init' shows it"
+MIGRATE = "clara migrate FILE, with the configuration of its adapter if there is one"
 CHECK = "clara adapter check --config FILE"
 AE_TITLE_LINE = re.compile(r"^ *(- +)?clara-ae-title *:", re.MULTILINE)  # the article's form, which is no YAML
 STRONG = frozenset({"stages", "waitLocks", "ioFolders"})  # keys that only a workflow has
@@ -28,6 +29,10 @@ def _monai(top: Map) -> bool:
     return isinstance(inner, Map) and {"informatics_gateway", "tasks"} <= set(inner)
 
 
+def _of_cluster(top: Map) -> bool:
+    return adapter_parts.looks_like((top,))
+
+
 # Files that are something else, told by their keys: what they are, and what to do with them.
 OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
     (_has("routes"), "an adapter configuration", CHECK),
@@ -35,6 +40,7 @@ OTHERS: tuple[tuple[Callable[[Map], bool], str, str], ...] = (
     (_has("ae-titles"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("pipeline-mappings"), "an adapter configuration (dicom-server-config.yaml)", CHECK),
     (_has("DicomAdapter"), "the JSON configuration of a Clara DICOM adapter", CHECK),
+    (_of_cluster, "a list of AE titles, sources or destinations of a Clara cluster", MIGRATE),
     (_has("InformaticsGateway"), "the configuration of a MONAI gateway", LATER),
     (_monai, "a MONAI Deploy workflow", LATER),
     (_has("command", "input", "output"), "the manifest of a MAP", LATER),

@@ -121,14 +121,14 @@ def by_study(fields: Fields, key: str) -> None:
         fields.findings.error("group-by", message, fields.at(key), "delete it; a stage can tell the series apart")
 
 
-def only(findings: Findings, name: str, destinations: tuple[Destination, ...], at: Node) -> str:
-    """Where an entry that names no destination sends its results: to the only one there is."""
+def only(findings: Findings, name: str, destinations: tuple[Destination, ...], at: Node, how: str) -> str:
+    """Where an entry that names no destination sends its results: to the only one there is. `how` to name another."""
     if findings.failed:
         return ""
     if len(destinations) == 1:
         message = f"{name!r} names no destination; results go to {destinations[0].name!r}, the only one"
-        findings.notice("destination", message, at, f"destination-name: {destinations[0].name}")
+        findings.notice("destination", message, at, how)
         return destinations[0].name
     message = f"{name!r} names no destination: results stay in the spool"
-    findings.warning("no-destination", message, at, "destination-name: …")
+    findings.warning("no-destination", message, at, how)
     return ""

@@ -155,6 +155,15 @@ def test_it_is_no_workflow_and_is_said_to_be_what_it_is() -> None:
     assert (finding.code, finding.hint) == (load.CONFIGURATION, load.CHECK)
 
 
+def test_what_kubectl_prints_is_for_migrate() -> None:
+    for text in (f"kind: List\nitems: [{ENTRY}]\n", ENTRY):
+        with pytest.raises(DefinitionError) as raised:
+            load.workflows(text, "dump.yaml")
+        (finding,) = raised.value.findings
+        assert (finding.code, finding.hint) == (load.DIALECT, load.MIGRATE)
+
+
+ENTRY = "{apiVersion: dicom.clara.nvidia.com/v1beta2, kind: Source, spec: {aeTitle: A, hostIp: h}}"
 PIECES = [*PRINTED.splitlines(), '"DicomAdapter"', "{", "}", '"aeTitles": ["A"],', '"aeTitles": {},']
 
 
