@@ -43,6 +43,6 @@ def read(content: bytes, header: volume.Header, number: int) -> Floats:
     return views
 
 
-def is_cut(views: Floats) -> bool:
-    """True when the outermost elements see a part of the object."""
-    return bool(max(views[:, 0].max(), views[:, -1].max()) > CUT_OFF * max(views.max(), 1.0))
+def is_cut(views: Floats, ends: tuple[int, ...]) -> bool:
+    """True when the elements at the ends of the detector see a part of the object."""
+    return bool(views[:, ends].max() > CUT_OFF * max(views.max(), 1.0))

@@ -12,7 +12,7 @@ from typing import Any
 
 import lines
 import sidecar
-from reconstruct import FILTERS, Reconstruction
+from reconstruct import FILTERS, Reconstruction, warned
 from refusal import Refuse
 from scan import Scan
 
@@ -69,18 +69,15 @@ def reconstruct(stage: clara_driver.Stage, path: Path, filter_name: str, done: i
     lines.check(path, header)
     recon = Reconstruction(scan, filter_name)
     target = stage.output / path.relative_to(stage.input)
-    warnings: list[dict[str, str]] = []
     cut = 0
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(path.parent / header.data_file, "rb") as source, open(target.with_suffix(".raw"), "wb") as sink:
         for number in range(header.size[2]):
             views = lines.read(source.read(header.nbytes // header.size[2]), header, number)
-            cut += lines.is_cut(views)
+            cut += lines.is_cut(views, scan.ends)
             sink.write(recon(views).data)
             stage.progress(done + number + 1, total)
-    if cut:
-        text = f"in {cut} slice(s) the object is wider than the detector: values near the edge are too high"
-        warnings.append({"code": "W_CUT_OFF", "message": text})
+    warnings = warned(scan, cut)
     volume.write_sidecar(target, describe(scan, filter_name, warnings))
     volume.write_header(target, header_of(scan)._replace(data_file=target.stem + ".raw"))
     for warning in warnings:

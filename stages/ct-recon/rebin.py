@@ -15,7 +15,7 @@ import numpy as np
 from refusal import Refuse
 from scan import Floats, Plane, Scan
 
-MAX_SAMPLES = 1 << 24  # of all parallel views of a slice
+MAX_SAMPLES = 1 << 23  # of all parallel views of a slice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +28,7 @@ class Rebinning:
     edges: Floats  # t between elements, mm
     places: Floats  # [views, samples]: t of each sample, mm
     width: float  # of a sample, mm
+    share_seen: Floats  # [views, samples]: of each sample, by all half turns together; 1 at least
 
     def __call__(self, views: Floats) -> Floats:
         """The values [views, elements] of a slice as parallel views [views, samples]."""
@@ -40,7 +41,8 @@ class Rebinning:
             np.cumsum(values * np.diff(self.edges), axis=1, out=areas[:, 1:])
             for sums, area, places in zip(total, areas, self.places, strict=True):
                 sums += self._means(area, -places if turn else places)
-        return total / len(self.below)
+        total /= self.share_seen
+        return total
 
     def _means(self, area: Floats, places: Floats) -> Floats:
         half = self.width / 2
@@ -70,7 +72,16 @@ def prepare(scan: Scan) -> Rebinning:
     edges = detector.edges
     width = max(scan.plane.spacing, float(np.diff(edges).max()))
     angles = np.radians(theta)
-    return Rebinning(angles, below, share, edges, _places(scan.plane, edges, angles), width)
+    places = _places(scan.plane, edges, angles)
+    seen = np.maximum(sum(_seen(places * side, edges, width) for side in (1, -1)[:turns]), 1)
+    return Rebinning(angles, below, share, edges, places, width, seen)
+
+
+def _seen(places: Floats, edges: Floats, width: float) -> Floats:
+    """Which part of each sample lies on the detector: a shifted one sees some rays in one half turn only."""
+    low, high = edges[0], edges[-1]
+    seen: Floats = (np.clip(places + width / 2, low, high) - np.clip(places - width / 2, low, high)) / width
+    return seen
 
 
 def _check_range(scan: Scan, needed: float) -> None:

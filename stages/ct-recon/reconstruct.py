@@ -9,8 +9,9 @@ from rebin import Rebinning
 from scan import Floats, Plane, Scan
 
 FILTERS = ("ramp", "shepp-logan", "cosine", "hamming", "hann")
-OUTSIDE = -1024  # HU beyond the circle that every view covers; nothing is below it
+OUTSIDE = -1024  # HU beyond the circle of which every ray was measured; nothing is below it
 HIGHEST = 32767  # HU, what fits
+FAR = 4.0  # pixels between views from which streaks are said: some 15 HU
 
 
 class Reconstruction:
@@ -47,9 +48,25 @@ def back_projection(parallel: Floats, theta: Floats, plane: Plane, filter_name: 
 
 
 def outside(scan: Scan) -> NDArray[np.bool_]:
-    """The pixels [rows, columns] that some view does not cover."""
+    """The pixels [rows, columns] through which rays run that were not measured."""
     plane = scan.plane
     x = plane.corner[0] + plane.spacing * np.arange(plane.columns)
     y = plane.corner[1] + plane.spacing * np.arange(plane.rows)
-    beyond: NDArray[np.bool_] = np.hypot(x[None], y[:, None]) > scan.detector.radius
+    beyond: NDArray[np.bool_] = np.hypot(x[None], y[:, None]) > scan.radius
     return beyond
+
+
+def warned(scan: Scan, cut: int) -> list[dict[str, str]]:
+    """What makes the volume worse than it looks; `cut` slices show an object that is wider than the detector."""
+    found = {}
+    if scan.between_views > FAR:
+        found["W_FEW_VIEWS"] = (
+            f"at the edge {scan.between_views:.0f} pixels lie between a view and the next: there are streaks; take "
+            "more views, or ask for larger pixels"
+        )
+    if cut:
+        found["W_CUT_OFF"] = (
+            f"in {cut} slice(s) the object is wider than the detector: values are too high everywhere, most so near "
+            "the edge"
+        )
+    return [{"code": code, "message": text} for code, text in found.items()]

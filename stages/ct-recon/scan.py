@@ -56,12 +56,6 @@ class Detector:
         """t where elements meet, `count` + 1 of them, rising."""
         return self.distances(np.arange(self.count + 1, dtype=np.float64) - 0.5)
 
-    @property
-    def radius(self) -> float:
-        """Of the circle around the isocentre that every view covers, mm."""
-        edges = self.edges
-        return float(min(-edges[0], edges[-1]))
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Views:
@@ -113,6 +107,27 @@ class Scan:
     stack: Stack
     mu_water: float
     series: dict[str, str]
+
+    @property
+    def radius(self) -> float:
+        """Of the circle around the isocentre of which every ray was measured, mm. A full turn sees each ray from both
+        ends, so the wider side of the detector is enough."""
+        sides = -self.detector.edges[0], self.detector.edges[-1]
+        return float(max(sides) if self.views.full_turn else min(sides))
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The elements beyond which no ray was measured."""
+        if not self.views.full_turn:
+            return 0, -1
+        return (-1,) if self.detector.edges[-1] >= -self.detector.edges[0] else (0,)
+
+    @property
+    def between_views(self) -> float:
+        """Pixels from a view to the next, at the edge of the slice or of what was measured."""
+        plane = self.plane
+        reach = min(self.radius, max(plane.columns, plane.rows) / 2 * plane.spacing)
+        return float(np.radians(abs(self.views.step)) * reach / plane.spacing)
 
     @property
     def origin(self) -> tuple[float, float, float]:

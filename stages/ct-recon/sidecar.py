@@ -27,8 +27,8 @@ SERIES = (
 WORD = re.compile(r"[A-Za-z0-9._ -]{1,64}")
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 MAX_COUNT = {"elements": 16384, "views": 16384, "slices": 8192}
-MAX_RAYS = 1 << 24  # of a slice
-MAX_PIXELS = 4096  # along a row or a column
+MAX_RAYS = 1 << 23  # of a slice
+MAX_PIXELS = 2048  # along a row or a column
 MAX_VOLUME = 16 << 30  # bytes, of 16 bit voxels
 WIDEST_FAN = math.radians(80)  # from the central ray
 

@@ -34,9 +34,20 @@ GEOMETRIES = {
     "flat, short scan backwards": replace(FLAT, views=226, first=77.0, step=-1.0),
     "flat, beside the middle": replace(FLAT, size=(90, 101), centre=(41.3, 12.7), pixel=1.7),
     "curved, quarter offset": CURVED,
+    "half the fan, flat": replace(FLAT, elements=150, shift=-45.0),
+    "half the fan, curved, backwards": replace(CURVED, elements=150, shift=45.25, step=-1.0),
+    "half the rays": Geometry(elements=120, shift=40.0, views=360),
     "curved, short scan": replace(CURVED, views=230, first=15.0),
 }
-LONG = {"a whole turn", "from another angle", "flat, fewer views", "flat, beside the middle", "curved, short scan"}
+LONG = {
+    "a whole turn",
+    "from another angle",
+    "flat, fewer views",
+    "flat, beside the middle",
+    "curved, short scan",
+    "half the fan, flat",
+    "half the rays",
+}
 RMSE, BIAS, PLACE = 10.0, 1.0, 0.3  # HU, HU, mm; README.md has what was measured
 
 
