@@ -1,5 +1,5 @@
-"""Run mypy --strict over the packages, over what only a cluster runs, and over each stage by itself, as its container
-would see it."""
+"""Run mypy --strict over the packages, over what only a cluster or an engine runs, and over each stage by itself, as
+its container would see it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def mypy(*arguments: str, cwd: Path = ROOT, path: str = "tests") -> int:
 def main() -> int:
     codes = [mypy("-p", "clara_argo", "-p", "clara_adapter", "-p", "clara_driver")]
     codes.append(mypy("--explicit-package-bases", "tests/cluster", "benchmarks/argo.py"))
+    codes.append(mypy("--explicit-package-bases", "tests/engines/test_containers.py", "benchmarks/containers.py"))
     codes.append(mypy("-p", "clara", path="stages/shim:stages"))
     for stage in STAGES:
         print(f"stage {stage.name}", flush=True)

@@ -21,6 +21,7 @@ from unit.runners.contract import JOB, RunnerContract, end
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, JobState
 from clara_argo.model.workflow import Resources
+from clara_argo.runners import Runner
 from clara_argo.runners.local import LocalRunner
 from clara_argo.runners.plan import Plan
 from clara_argo.runners.planfile import write_plan
@@ -42,7 +43,8 @@ class World:
         self.environment = engine.environment(f"{self.gate}:/gate")
         for name, value in self.environment.items():
             monkeypatch.setenv(name, value)
-        self.runner = LocalRunner(root / "home", jobs=2, backoff=0.05, grace=1, engine=engine.name)
+        self.local = LocalRunner(root / "home", jobs=2, backoff=0.05, grace=1, engine=engine.name)
+        self.runner: Runner = self.local
         self.payload = payload(root / "payload", a="study")
         self.shells = Shells(box.SHELL, "test")
 
@@ -70,7 +72,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, engine: box.Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World(tmp_path, engine, monkeypatch)
-    with made.runner:
+    with made.local:
         yield made
     assert engine.containers() == []
 
@@ -78,7 +80,7 @@ def world(tmp_path: Path, engine: box.Box, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 def held(tmp_path: Path, engine: box.Box, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World(tmp_path, engine, monkeypatch, hold=True)
-    with made.runner:
+    with made.local:
         yield made
     assert engine.containers() == []
 
@@ -193,6 +195,7 @@ def until(condition: Callable[[], object], complaint: str) -> None:
 
 RUN = """
 import pathlib, sys
+from clara_argo.runners import Runner
 from clara_argo.runners.local import LocalRunner
 from clara_argo.runners.planfile import read_plan
 plan, job = read_plan(pathlib.Path(sys.argv[1])), sys.argv[2]
