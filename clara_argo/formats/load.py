@@ -1,4 +1,7 @@
-"""Any workflow file -> Workflows: decides the dialect by what the file holds, never by its name."""
+"""Any workflow file -> Workflows: decides the dialect by what the file holds, never by its name.
+
+The readers of later dialects are imported when such a file is met: most never are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from clara_argo.errors import Finding
-from clara_argo.formats import adapter_json, adapter_parts, clara_wf, native, operators
+from clara_argo.formats import clara_wf, native
 from clara_argo.formats.fields import empty, short
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Map, Node, Text, decode, documents
@@ -17,6 +20,8 @@ LATER = "files of this kind are read by a later version; write the workflow as '
 MIGRATE = "clara migrate FILE, with the configuration of its adapter if there is one"
 CHECK = "clara adapter check --config FILE"
 AE_TITLE_LINE = re.compile(r"^ *(- +)?clara-ae-title *:", re.MULTILINE)  # the article's form, which is no YAML
+ADAPTER_JSON = re.compile('"(DicomAdapter|InformaticsGateway)"', re.IGNORECASE)  # perhaps; it may be no JSON at all
+PIPELINE = frozenset({"api-version", "operators"})
 STRONG = frozenset({"stages", "waitLocks", "ioFolders"})  # keys that only a workflow has
 
 
@@ -30,7 +35,19 @@ def _monai(top: Map) -> bool:
 
 
 def _of_cluster(top: Map) -> bool:
+    if "items" not in top and "apiVersion" not in top:
+        return False
+    from clara_argo.formats import adapter_parts
+
     return adapter_parts.looks_like((top,))
+
+
+def _is_adapter_json(text: str) -> bool:
+    if not ADAPTER_JSON.search(text):
+        return False
+    from clara_argo.formats import adapter_json
+
+    return adapter_json.looks_like(text)
 
 
 # Files that are something else, told by their keys: what they are, and what to do with them.
@@ -96,7 +113,7 @@ def _read(
 ) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...], tuple[Node, ...]]:
     if AE_TITLE_LINE.search(text):
         _refuse("an adapter configuration (dicom-server-config.yaml)", CHECK, None, findings)
-    if adapter_json.looks_like(text):
+    if _is_adapter_json(text):
         _refuse("the JSON configuration of a Clara DICOM adapter", CHECK, None, findings)
     if clara_wf.looks_like(text):
         return *clara_wf.read(text, findings), ()
@@ -104,7 +121,7 @@ def _read(
     top = next((node for node in nodes if isinstance(node, Map)), None)
     if top is not None and _early(top):
         return *clara_wf.read(text, findings), nodes
-    if top is not None and operators.is_pipeline(top):
+    if top is not None and set(top) >= PIPELINE:
         return _pipelines(nodes, findings, folder, values), (), nodes
     _refuse_others(top, nodes, findings)
     return native.read(nodes, findings), (), nodes
@@ -114,6 +131,8 @@ def _pipelines(
     nodes: Iterable[Node], findings: Findings, folder: Path | None, values: Mapping[str, str] | None
 ) -> tuple[Workflow, ...]:
     """One for each document; an empty one says nothing."""
+    from clara_argo.formats import operators
+
     return tuple(operators.read(node, findings, folder=folder, values=values) for node in nodes if not empty(node))
 
 
