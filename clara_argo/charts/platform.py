@@ -165,6 +165,7 @@ def _given(ports: list[Object]) -> str:
 def _service(made: Object, holes: Holes) -> None:
     made["metadata"]["annotations"] = holes.maybe('include "clara.serviceAnnotations" .')
     made["spec"]["type"] = holes.value("toJson .Values.service.type")
+    made["spec"]["externalTrafficPolicy"] = holes.maybe('include "clara.trafficPolicy" .')
     (port,) = made["spec"]["ports"]
     port["port"] = holes.value("int .Values.service.port")
     port["nodePort"] = holes.maybe('include "clara.nodePort" .')

@@ -118,6 +118,15 @@ def test_another_configuration_starts_the_pod_again(chart: Path, tmp_path: Path,
 
 @needs_kubectl
 @pytest.mark.parametrize("major", helm.EACH_LONG)
+def test_a_service_inside_the_cluster(chart: Path, major: int) -> None:
+    """Kubernetes refuses what belongs to the other kinds."""
+    found = helm.template(major, chart, "--set", "service.type=ClusterIP", "--set", "service.nodePort=31112")
+    spec = found["Service", "clara-adapter"]["spec"]
+    assert "externalTrafficPolicy" not in spec and "nodePort" not in spec["ports"][0]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_without_an_adapter(chart: Path, major: int) -> None:
     found = helm.template(major, chart, "--set", "adapter.create=false")
     assert not [name for _, name in found if name.startswith("clara-adapter")]

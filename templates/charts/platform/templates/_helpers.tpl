@@ -23,7 +23,12 @@
 {{- define "clara.regionVariable" -}}
 {{- with .Values.store.region }}{{ dict "name" "CLARA_S3_REGION" "value" . | toJson }}{{ end -}}
 {{- end }}
-{{- define "clara.nodePort" -}}{{ with int .Values.service.nodePort }}{{ . }}{{ end }}{{- end }}
+{{- define "clara.nodePort" -}}
+{{- if ne .Values.service.type "ClusterIP" }}{{ with int .Values.service.nodePort }}{{ . }}{{ end }}{{ end -}}
+{{- end }}
+
+{{- /* The adapter asks for the sender's own address; a service inside the cluster has no policy for that. */}}
+{{- define "clara.trafficPolicy" -}}{{ if ne .Values.service.type "ClusterIP" }}Local{{ end }}{{- end }}
 
 {{- define "clara.addresses" -}}
 {{- $made := list -}}
