@@ -215,6 +215,15 @@ def test_without_a_server_who_needs_one_is_not_run(keys: dict[str, str]) -> None
     assert found(operator(**keys), values={"CLARA_TRITON_URL": "grpc://h:8001"}) == ["0:0 server", "4:9 server"]
 
 
+def test_a_server_may_stand_in_the_file() -> None:
+    text = operator(
+        models="[{name: m}]", container="{image: x/a, command: [/a], variables: {CLARA_TRITON_URL: h:8001}}"
+    )
+    assert found(text, values={}) == ["5:22 image-tag", "5:42 R4"]
+    spec = stage(operator(variables="{U: $(NVIDIA_TRITON_HTTPURI)}"), values={"CLARA_TRITON_URL": "h:8001"})
+    assert spec.env == {"CLARA_TRITON_URL": "h:8001", "U": "${{NVIDIA_TRITON_HTTPURI}}"}
+
+
 # register-results
 
 

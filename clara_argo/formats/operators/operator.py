@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -12,11 +11,11 @@ from clara_argo.formats.fields import Fields, short, words
 from clara_argo.formats.operators import places, registers, services
 from clara_argo.formats.operators.imports import Imports
 from clara_argo.formats.operators.places import Input, Output
-from clara_argo.formats.operators.references import Expander
+from clara_argo.formats.operators.references import Expander, Started
 from clara_argo.formats.operators.registers import Register
 from clara_argo.formats.operators.services import Server
 from clara_argo.formats.operators.table import keys
-from clara_argo.model.workflow import Image, Resources, StageSpec
+from clara_argo.model.workflow import EMPTY, Image, Resources, StageSpec
 from clara_argo.source import Findings, Map, Node, Text
 
 PATH = "operators[]"
@@ -43,6 +42,7 @@ class Operator:
     outputs: tuple[Output, ...]
     spec: StageSpec
     server: Server
+    needs_server: bool = False
     register: Register | None = None
     replaced: bool = False  # its program is a stage of ours
 
@@ -60,36 +60,39 @@ def read(node: Node, number: int, imports: Imports, expander: Expander) -> Opera
     image, command = _image(container), words(container.get("command"), findings, fields.what)
     inputs, outputs = places.inputs(fields), places.outputs(fields)
     server = services.read(fields, imports, expander.lenient)
+    register = None
+    if registers.is_one(image.repository, command):
+        register = registers.read(fields.what, command, container.at("command"), findings)
+        started = Started(command=command, variables={})
+    else:
+        started = expander.expanded(fields.what, command, _variables(fields, container), server)
+        _check_output(fields, named, outputs)
     extra |= {"description": fields.text("description")} if "description" in fields else {}
     extra |= {"services": server.kept} if server.kept else {}
     spec = StageSpec(
         name=named,
         image=image,
+        command=started.command,
+        input_paths=tuple(one.path for one in inputs),
+        output_paths=MappingProxyType(places.output_paths(outputs)),
         timeout=TIMEOUT,
         resources=_resources(fields),
+        env=MappingProxyType(started.variables),
         models=_models(fields),
         extra=MappingProxyType(extra),
     )
-    one = Operator(name=named, inputs=inputs, outputs=outputs, spec=spec, server=server)
-    if registers.is_one(image.repository, command):
-        return replace(one, register=registers.read(fields.what, command, container.at("command"), findings))
-    return _with_program(one, command, _variables(fields, container), expander, fields)
+    needed = (server.needed or started.server) and services.URL not in started.variables
+    one = Operator(
+        name=named, inputs=inputs, outputs=outputs, spec=spec, server=server, needs_server=needed, register=register
+    )
+    program = "" if register else _known(image, outputs)
+    return _as_ours(one, program, fields) if program else one
 
 
-def _with_program(
-    one: Operator, command: tuple[str, ...], variables: Mapping[str, str], expander: Expander, fields: Fields
-) -> Operator:
-    started = expander.expanded(fields.what, command, variables, one.server)
-    spec = replace(one.spec, command=started.command, env=MappingProxyType(started.variables))
-    needed = (one.server.needed or started.server) and services.URL not in variables
-    one = replace(one, server=replace(one.server, needed=needed))
-    if not one.outputs:
+def _check_output(fields: Fields, name: Text, outputs: tuple[Output, ...]) -> None:
+    if not outputs:
         message = f"{fields.what} has no output, and a stage that writes nothing has failed"
-        fields.findings.warning("no-output", message, one.name, "add output: [{path: /output}]")
-    if program := _known(spec.image, one.outputs):
-        return _as_ours(replace(one, spec=spec), program, fields)
-    outputs = MappingProxyType(places.output_paths(one.outputs))
-    return replace(one, spec=replace(spec, input_paths=tuple(i.path for i in one.inputs), output_paths=outputs))
+        fields.findings.warning("no-output", message, name, "add output: [{path: /output}]")
 
 
 def _known(image: Image, outputs: tuple[Output, ...]) -> str:
@@ -109,7 +112,7 @@ def _as_ours(one: Operator, program: str, fields: Fields) -> Operator:
     inputs = one.inputs
     if program == "dicom-writer":  # it gets the study anyway
         inputs = tuple(i for i in inputs if i.of or not ORIGINALS.fullmatch(i.path)) or inputs
-    spec = replace(one.spec, image=Image(repository=program), command=())
+    spec = replace(one.spec, image=Image(repository=program), command=(), input_paths=(), output_paths=EMPTY)
     return replace(one, spec=spec, inputs=inputs, replaced=True)
 
 

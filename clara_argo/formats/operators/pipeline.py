@@ -101,7 +101,7 @@ class _Pipeline:
 
     def workflow(self, fields: Fields, extra: dict[str, str], expander: Expander) -> Workflow:
         for one in self.run.values():
-            if one.server.needed:
+            if one.needs_server:
                 need_server(f"operator {short(one.name)}", one.name, expander)
         name = fields.required("name", "name: my-pipeline")
         steps = tuple(map(self._step, self.run.values()))
@@ -120,9 +120,8 @@ class _Pipeline:
 
     def _spec(self, one: Operator, address: str) -> StageSpec:
         spec = one.spec
-        if one.server.needed and address:
-            env = one.server.variables(address) | dict(spec.env) | {services.URL: address}
-            return replace(spec, env=MappingProxyType(env))
+        if one.needs_server and address:
+            return replace(spec, env=MappingProxyType({services.URL: address, **spec.env}))
         return spec
 
     def _step(self, one: Operator) -> Step:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import is_not
 
 from clara_argo.environment import JOB_ID
 from clara_argo.formats.fields import Fields, as_text, short
@@ -54,10 +55,13 @@ class Template:
             return self._text(node, at_start) if OPEN in node else node
         if isinstance(node, List):
             items = [self.filled(item, at_start) for item in node]
-            return node if _same(items, node) else List(items, node.source, node.line, node.column)
-        pairs = [(key, self.filled(node[key], at_start or key in AT_START)) for key in node]
-        unchanged = all(value is node[key] for key, value in pairs)
-        return node if unchanged else Map(pairs, node.source, node.line, node.column)
+            return List(items, *_place(node)) if any(map(is_not, items, node)) else node
+        changed = {}
+        for key in node:
+            value = self.filled(node[key], at_start or key in AT_START)
+            if value is not node[key]:
+                changed[key] = value
+        return Map([(key, changed.get(key, node[key])) for key in node], *_place(node)) if changed else node
 
     def _text(self, text: Text, at_start: bool) -> Text:
         filled = PLACEHOLDER.sub(lambda found: self._value(found, text), text)
@@ -105,5 +109,5 @@ class Budget:
         return self.left >= 0
 
 
-def _same(items: list[Node], before: List) -> bool:
-    return all(one is other for one, other in zip(items, before, strict=True))
+def _place(node: Map | List) -> tuple[str, int, int]:
+    return node.source, node.line, node.column
