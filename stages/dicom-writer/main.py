@@ -105,8 +105,11 @@ def write(
         written = seg.write(output, on_source, frames, segments, placement, said, whole, provenance, digest)
         made.append(written.path)
         if options.report == "volumes":
-            found_ml = report.volumes(on_source, frames, segments, header.spacing)
-            made.append(report.write(output, written, found_ml, segments, placement, said, whole, provenance))
+            measured = report.volumes(on_source, frames, segments, header.spacing)
+            cut = sum(one.cut for one in measured)
+            if cut:
+                tell(f"W_CUT: {cut} of {len(measured)} organs reach the edge of the images; the report says which")
+            made.append(report.write(output, written, measured, segments, placement, said, whole, provenance))
     if options.labels_as in ("series", "both"):
         named = dataclasses.replace(said, segments=segments)
         made.append(derived.write(output, on_source, placement, named, whole, provenance, digest))

@@ -1,7 +1,8 @@
 """Label map -> structured report with the volume of each organ: Comprehensive 3D SR, TID 1500 (PS3.16).
 
 One measurement group an organ (TID 1411), which names the segment that was measured; so it goes with a SEG. An organ
-that was looked for and not found has the volume 0. The tree is made of the few kinds of content items below.
+that was looked for and not found has the volume 0; one that the images cut has a comment that says so. The tree is
+made of the few kinds of content items below.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import encode
 import identity
+import numpy as np
 import seg
 from grid import Placement
 from headers import line
 from identity import Provenance, code
 from labels import Voxels
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from seg import Made
 from sidecar import Code, Segment, Sidecar
@@ -25,6 +29,8 @@ from source import Plane
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 BASE_NUMBER = 4000  # Series Number: this plus that of the source
 VOLUME, MILLILITRE = Code("118565006", "SCT", "Volume"), Code("ml", "UCUM", "milliliter")
+COMMENT = Code("121106", "DCM", "Comment")
+CUT = "Reaches the edge of the images: this is the volume of the part that they show."
 ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 IMAGING = Code("363679005", "SCT", "Imaging")
 PROCEDURES = {  # CID 100
@@ -34,21 +40,34 @@ PROCEDURES = {  # CID 100
 }
 
 
+class Volume(NamedTuple):
+    """Of one segment. `cut`: it reaches the first or last image, or the border of one."""
+
+    millilitres: float
+    cut: bool
+
+
 def volumes(
     voxels: Voxels, frames: Sequence[tuple[int, int]], segments: Sequence[Segment], spacing: Iterable[float]
-) -> list[float]:
-    """The volume of each segment, ml: its voxels times the volume of one. `spacing` in mm."""
-    counts = [0] * len(segments)
+) -> list[Volume]:
+    """The volume of each segment: its voxels times the volume of one. `spacing` in mm."""
+    counts, cut = [0] * len(segments), [False] * len(segments)
     for segment, k in frames:
-        counts[segment] += int((voxels[k] == segments[segment].value).sum())
+        inside = voxels[k] == segments[segment].value
+        counts[segment] += int(np.count_nonzero(inside))
+        cut[segment] |= _at_border(inside) or (k in (0, len(voxels) - 1) and bool(inside.any()))
     x, y, z = spacing
-    return [count * x * y * z / 1000 for count in counts]
+    return [Volume(count * x * y * z / 1000, at_edge) for count, at_edge in zip(counts, cut, strict=True)]
+
+
+def _at_border(inside: NDArray[np.bool_]) -> bool:
+    return any(bool(line.any()) for line in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
 
 
 def write(
     folder: Path,
     measured: Made,
-    millilitres: Sequence[float],
+    found: Sequence[Volume],
     segments: Sequence[Segment],
     placement: Placement,
     sidecar: Sidecar,
@@ -60,12 +79,12 @@ def write(
     root.CurrentRequestedProcedureEvidenceSequence = [_evidence(measured, placement, header)]
     groups = [
         _group(number, segment, volume, measured, sidecar, provenance)
-        for number, (segment, volume) in enumerate(zip(segments, millilitres, strict=True), 1)
+        for number, (segment, volume) in enumerate(zip(segments, found, strict=True), 1)
     ]
     root.ContentSequence = [
         *_context(header, provenance),
         _container("CONTAINS", Code("126010", "DCM", "Imaging Measurements"), groups),
-        _text("CONTAINS", Code("121106", "DCM", "Comment"), sidecar.notice),
+        _text("CONTAINS", COMMENT, sidecar.notice),
     ]
     parts = encode.elements(root)
     content = hashlib.sha256(b"".join(parts.values())).hexdigest()
@@ -139,7 +158,7 @@ def _context(header: Dataset, provenance: Provenance) -> list[Dataset]:
 
 
 def _group(
-    number: int, segment: Segment, volume: float, measured: Made, sidecar: Sidecar, provenance: Provenance
+    number: int, segment: Segment, volume: Volume, measured: Made, sidecar: Sidecar, provenance: Provenance
 ) -> Dataset:
     """What was measured of one segment (TID 1411): which one, where it is, by what, and its volume."""
     name, tracked = seg.tracking(segment, sidecar, provenance)
@@ -158,7 +177,8 @@ def _group(
             *_algorithm(sidecar),
             _segment(number, measured),
             _uid("CONTAINS", Code("121232", "DCM", "Source series for segmentation"), sidecar.series),
-            _number(VOLUME, volume, MILLILITRE),
+            _number(VOLUME, volume.millilitres, MILLILITRE),
+            *([_text("CONTAINS", COMMENT, CUT)] if volume.cut else []),
         ],
     )
     made.ContentTemplateSequence = [_template("1411")]

@@ -96,6 +96,24 @@ def test_of_an_oblique_mr_too_and_of_an_organ_that_was_not_found(tmp_path: Path)
     assert_right(tmp_path, run(tmp_path), volumes | {"Organ 9 (9)": 0.0})
 
 
+def test_of_an_organ_that_the_images_cut_it_says_so(tmp_path: Path) -> None:
+    instances, labels = made.series(GRID), np.zeros(GRID.shape, np.uint8)
+    labels[2:4, 3:5, 3:5] = 1
+    labels[4:, 6:8, 3:5] = 2  # to the last image
+    labels[2:4, 6:8, 10:] = 3  # to the border of some images
+    made.save(instances, tmp_path / "study")
+    made.put(tmp_path / "in", "labels", GRID.header(), labels, made.sidecar(instances))
+    done = run(tmp_path)
+    report, _ = pair(done)
+    groups = next(item for item in pydicom.dcmread(report).ContentSequence if item.ValueType == "CONTAINER")
+    said = [
+        [item.TextValue for item in group.ContentSequence if "Comment" in str(item)] for group in groups.ContentSequence
+    ]
+    assert [bool(texts) for texts in said] == [False, True, True, False]
+    assert "the volume of the part that they show" in said[1][0] and "W_CUT: 2 of 4 organs" in done.log
+    assert judges.dciodvfy_errors([report]) == [] and len(by_highdicom(report)) == made.ORGANS
+
+
 def test_dcmqi_finds_the_measurements(ct: Written, tmp_path: Path) -> None:
     report, _ = pair(ct.done)
     target = tmp_path / "found.json"
