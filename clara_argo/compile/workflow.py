@@ -29,6 +29,7 @@ TITLE_DIGITS = 8  # of a job, enough for our commands; they stand first: the UI 
 LONGEST_DESCRIPTION = 500
 DIGEST = "clara.dev/digest"  # of the whole spec: `clara apply` compares it
 STAGES = "clara.dev/stages"  # JSON, stage -> template or, in one pod, container; in the graph's order
+SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029"}  # which Go's JSON never writes as they are
 WORKFLOW = "clara.dev/workflow-name"
 WORKFLOW_DIGEST = "clara.dev/workflow-digest"
 MANAGED, OURS = "app.kubernetes.io/managed-by", "clara-argo"  # a label; Helm puts its own name there
@@ -225,4 +226,4 @@ def workflow(template: Object, submission: Submission) -> Object:
 def _digest(value: object) -> str:
     """Of JSON as other languages write it, too: a chart's template makes the same of the same."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.translate(SEPARATORS).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 from clara_adapter import plan
 from clara_argo import charts, project, shipped
+from clara_argo.charts.holes import Holes
 from clara_argo.cli import clara_wf, main
 from clara_argo.compile import DIGEST, Cluster, compile_graph
 from clara_argo.compile.check import check_text
@@ -32,7 +34,7 @@ ORGANS = shipped.folder("templates") / "workflows" / "ct-organs.yaml"
 HOSTILE = (
     "{{ .Values.x }}", "{{- fail `x` -}}", "}} {{", "`back`tick`", "it's \"quoted\"", "\\n \\\\ \\u0041",
     "#no: comment", "- {a: [b]}", "%d %s", "ü 漢字 \U0001f600", "trailing  ", "line\nbreak\ttab", "$(id) ${HOME} $$",
-    "yes", "0x10", "<&>",
+    "yes", "0x10", "<&>", "\u2028 \u2029 \x85",
 )  # fmt: skip
 
 
@@ -98,14 +100,28 @@ def test_no_text_of_a_workflow_is_read_as_a_template(tmp_path: Path, major: int)
 
 def test_a_hole_fills_only_itself() -> None:
     """Also texts that no compiled object may hold."""
-    from clara_argo.charts.holes import Holes
-
     holes = Holes.of(HOSTILE)
     object_ = {"texts": list(HOSTILE), "value": holes.value("toJson 1"), **{text: text for text in HOSTILE}}
     text = holes.yaml(object_)
     assert text.count("{{ toJson 1 }}") == 1
     back = text.replace('{{ "{{" }}', "{{").replace("{{ toJson 1 }}", "1")
     assert yaml.load(back, Loader=Loader) == {**object_, "value": 1}  # noqa: S506 (a SafeLoader)
+
+
+@pytest.mark.parametrize("major", helm.EACH)
+def test_helm_prints_what_stands_beside_the_holes(tmp_path: Path, major: int) -> None:
+    """Three hundred texts of the signs that YAML and Go's templates read, drawn with a fixed seed."""
+    draw = random.Random(7)
+    signs = "{}{}{}\"'`-%$\\ #:&*!|>@,[]\n\tün0/(.)=~?"
+    texts = ["".join(draw.choices(signs, k=draw.randrange(1, 24))) for _ in range(300)]
+    data = {f"k{number}": text for number, text in enumerate([*HOSTILE, *texts])}
+    holes = Holes.of(data)
+    object_: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": dict(data)}
+    object_["data"]["hole"] = holes.value("toJson .Release.Name")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: x, version: 1.0.0}")
+    (tmp_path / "templates" / "x.yaml").write_text(holes.yaml(object_))
+    assert helm.template(major, tmp_path)["ConfigMap", "x"]["data"] == {**data, "hole": "rel"}
 
 
 # Values, and what compiling would be told to get the same.
