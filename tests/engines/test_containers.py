@@ -160,6 +160,20 @@ def replace_read(read: Any, folder: str, path: str) -> Any:
     return read._replace(folder=folder, path=path)
 
 
+@pytest.mark.parametrize("name", ["a b", "a,b", "a:b:ro", 'a"b', "a'b", "ä\\$x", ",type=volume"])
+def test_a_study_in_a_folder_of_any_name(world: World, name: str) -> None:
+    world.payload = payload(world.root / name, a="study")
+    assert world.said("cat /app/input/a") == "study"
+
+
+def test_a_lock_where_its_definition_says(world: World) -> None:
+    where = "/var/locks/go.lock"
+    assert world.said(f"ls {where} /app/locks", input_lock=where).split() == [where, "/app/locks:", "input.lock"]
+    world.runner.delete(JOB)
+    where = "/app/locks/go.lock"
+    assert world.said(f"ls {where}", input_lock=where) == where
+
+
 def test_progress_is_seen_while_it_runs(held: World) -> None:
     script = 'echo 1/2 > "$CLARA_PROGRESS_FILE.new"; busybox mv "$CLARA_PROGRESS_FILE.new" "$CLARA_PROGRESS_FILE"; '
     held.runner.submit(held.shells.chain(held.shells.stage("one", script + WAIT + COPY)), JOB, held.payload)
