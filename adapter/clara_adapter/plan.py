@@ -137,8 +137,8 @@ def read(file: Path, *, strict: bool = False) -> Plan:
                 continue
             roots[name] = root
             try:
-                graphs[name] = project.workflow(root, name, strict=strict)
-                found += graphs[name].findings
+                graphs[name], notes = _workflow(file, root, route, name, strict)
+                found += notes
             except DefinitionError as error:
                 found += error.findings
             except ClaraError as error:
@@ -148,6 +148,23 @@ def read(file: Path, *, strict: bool = False) -> Plan:
         found = strictly(found)
     spool = str((file.parent / configuration.spool).absolute())
     return Plan(file=file, configuration=replace(configuration, spool=spool), graphs=graphs, findings=tuple(found))
+
+
+def _workflow(file: Path, root: Path, route: Route, name: str, strict: bool) -> tuple[Graph, tuple[Finding, ...]]:
+    """By its name or id, else by another name that an old file has for it. Raises the errors of `project.workflow`."""
+    try:
+        graph = project.workflow(root, name, strict=strict)
+    except NotFound:
+        for other in route.other_names.get(name, ()):
+            try:
+                graph = project.workflow(root, other, strict=strict)
+            except NotFound:
+                continue
+            message = f"route {route.name!r}: no workflow has the id {name!r}; the one named {other!r} runs"
+            note = replace(_finding(file, name, "unknown-workflow", message), level=Level.WARNING)
+            return graph, (note, *graph.findings)
+        raise
+    return graph, graph.findings
 
 
 def _another(file: Path, route: Route, name: str, known: Graph, root: Path) -> Iterable[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from clara_argo.formats import loose_json, old_adapter, peers
 from clara_argo.formats.adapter_tables import JSON
@@ -205,7 +206,8 @@ def _route(fields: Fields, sources: tuple[Source, ...], destinations: tuple[Dest
         name=name,
         called=called,
         sources=tuple(source.name for source in sources),
-        workflows=workflows,
+        workflows=tuple(workflows),
+        other_names=MappingProxyType({str(key): (label, name) for key, label in workflows.items()}),
         destinations=(to,) if to else (),
         settle=old_adapter.settle_of(quiet),
     )
@@ -220,12 +222,15 @@ def _processor(fields: Fields) -> None:
         fields.findings.error("processor", message, fields.at("processor"), hint)
 
 
-def _settings(fields: Fields) -> tuple[tuple[str, ...], float]:
-    """The workflows that run, and the seconds of quiet before they do. Every other key is an error, as in 0.8."""
+def _settings(fields: Fields) -> tuple[dict[str, str], float]:
+    """The workflows that run, each with its label, and the seconds of quiet before they do.
+
+    Every other key is an error, as in 0.8.
+    """
     inner = fields.fields("processor-settings")
     spelling = {peers.plain(key): key for key in _SETTINGS}
     known: list[tuple[Text, Node]] = []
-    workflows: dict[str, None] = {}
+    workflows: dict[str, str] = {}
     for key in inner.node:
         value = inner.node[key]
         if key.lower().startswith(PIPELINE):
@@ -243,12 +248,12 @@ def _settings(fields: Fields) -> tuple[tuple[str, ...], float]:
     )
     old_adapter.by_study(settings, "group-by")
     _not_scheduled(settings)
-    return tuple(workflows), _quiet(settings)
+    return workflows, _quiet(settings)
 
 
-def _pipeline(inner: Fields, key: Text, value: Node) -> dict[str, None]:
+def _pipeline(inner: Fields, key: Text, value: Node) -> dict[str, str]:
     if isinstance(value, Text) and not empty(value):
-        return {value: None}
+        return {value: str(key[len(PIPELINE) :])}
     inner.findings.error("value", f"{short(key)} of {inner.what} must be the id of a pipeline", value, "quote the id")
     return {}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from clara_argo.formats import old_adapter, peers
 from clara_argo.formats.adapter_tables import EARLY
@@ -258,6 +259,7 @@ def _routes(
             called=called,
             sources=tuple(source.name for source in sources),
             workflows=tuple(dict.fromkeys(entry.workflow for entry in group)),
+            other_names=MappingProxyType({str(entry.workflow): (entry.name,) for entry in group}),
             destinations=(destination,) if destination else (),
             settle=old_adapter.settle_of(quiet[called]),
         )

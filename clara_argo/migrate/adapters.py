@@ -51,16 +51,17 @@ def pointed(configuration: Configuration, graphs: Sequence[Graph], findings: Fin
 
 
 def _running(route: Route, own: Sequence[Workflow], known: Sequence[Workflow], findings: Findings) -> Route:
-    """An unknown id becomes the name, where a workflow has that of the route."""
+    """An unknown id becomes the name, where a workflow has one that the old file says beside it."""
     names: dict[str, None] = {}
     for name in route.workflows:
         if any(project.is_called(workflow, name) for workflow in known):
             names[name] = None
             continue
-        named = next((workflow for workflow in own if workflow.name.lower() == route.name.lower()), None)
+        others = {other.lower() for other in route.other_names.get(name, ())}
+        named = next((workflow for workflow in own if workflow.name.lower() in others), None)
         names[str(named.name) if named else name] = None
         if named is not None:
-            message = f"no workflow has the id {short(name)}; route {short(route.name)} runs the one of that name"
+            message = f"no workflow has the id {short(name)}; route {short(route.name)} runs {short(named.name)}"
             hint = f"write {named.name}"
         else:
             some = ", ".join(short(workflow.name) for workflow in own) or "none"

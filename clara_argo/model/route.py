@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +47,8 @@ class Route:
     destinations: tuple[str, ...]  # names of destinations
     settle: Settle = Settle()
     file: str = ""  # that says so, where it is not the configuration's own
+    # How an old file calls a workflow beside its id, which may be one of a platform that is gone.
+    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
