@@ -126,7 +126,7 @@ def test_what_is_json_means_the_same(value: object) -> None:
 PIECES = ["{", "}", "[", "]", ":", ",", '"a"', '"b', "1", "true", "//", "/*", "*/", "\n", " ", "\\", "nul"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(st.lists(st.sampled_from(PIECES), max_size=20).map("".join), st.text(max_size=50)))
 def test_nothing_but_our_own_error(text: str) -> None:
     try:

@@ -385,7 +385,7 @@ def specs(draw: st.DrawFn) -> StageSpec:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(specs())
 def test_a_stage_is_written_as_it_is(spec: StageSpec) -> None:
     findings = Findings()
@@ -416,7 +416,7 @@ def workflows(draw: st.DrawFn) -> Workflow:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(workflows())
 def test_a_workflow_is_written_as_it_is(workflow: Workflow) -> None:
     specs = {step.stage: StageSpec(name=step.stage) for step in workflow.steps}
