@@ -21,7 +21,7 @@ from unit.runners.contract import JOB, RunnerContract, end
 from clara_argo.graph import Graph
 from clara_argo.model.job import Job, JobState
 from clara_argo.model.workflow import Resources
-from clara_argo.runners import Runner
+from clara_argo.runners import Runner, points
 from clara_argo.runners.local import LocalRunner
 from clara_argo.runners.plan import Plan
 from clara_argo.runners.planfile import write_plan
@@ -209,7 +209,7 @@ def until(condition: Callable[[], object], complaint: str) -> None:
 
 RUN = """
 import pathlib, sys
-from clara_argo.runners import Runner
+from clara_argo.runners import Runner, points
 from clara_argo.runners.local import LocalRunner
 from clara_argo.runners.planfile import read_plan
 plan, job = read_plan(pathlib.Path(sys.argv[1])), sys.argv[2]
@@ -219,15 +219,18 @@ with LocalRunner(pathlib.Path(sys.argv[3]), engine=sys.argv[4], grace=1) as runn
 """
 
 
+def elsewhere(world: World, graph: Graph, **more: str) -> subprocess.Popen[bytes]:
+    """A runner in another process."""
+    plan = world.root / "plan.json"
+    write_plan(plan, Plan(graph=graph, payload=world.payload))
+    words = [sys.executable, "-c", RUN, str(plan), JOB, str(world.root / "home"), world.box.name]
+    return subprocess.Popen(words, env={**os.environ, **world.environment, **more})
+
+
 @pytest.fixture
 def killed(held: World) -> Iterator[tuple[World, subprocess.Popen[bytes]]]:
     """A runner in another process, whose container runs."""
-    plan = held.root / "plan.json"
-    write_plan(plan, Plan(graph=held.chain("one"), payload=held.payload))
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(plan), JOB, str(held.root / "home"), held.box.name],
-        env={**os.environ, **held.environment},
-    )
+    process = elsewhere(held, held.chain("one"))
     try:
         until(held.box.containers, "no container")
         yield held, process
@@ -259,6 +262,23 @@ def test_what_a_killed_guard_leaves_goes_when_the_job_goes_on(killed: tuple[Worl
     world.runner.resume(world.chain("one"), JOB, world.payload)
     assert end(world).state is JobState.SUCCEEDED
     assert world.box.containers() == []
+
+
+@pytest.mark.parametrize("point", points.POINTS)
+def test_killed_at_a_named_point(world: World, point: str) -> None:
+    stages = {name: world.shells.stage(name, COPY + "; cp /app/input/a /app/publish/a", publish=True) for name in "ab"}
+    graph = world.shells.chain(*stages.values())
+    count = "" if point in ("job-written", "result-named") else ":2"
+    process = elsewhere(world, graph, CLARA_CRASH_AT=point + count)
+    assert process.wait(timeout=PATIENCE) == -signal.SIGKILL, f"{point} was never reached"
+    until(lambda: not world.box.containers(), "the container is left")
+    world.runner.resume(graph, JOB, world.payload)
+    job = end(world)
+    assert job.state is JobState.SUCCEEDED
+    assert job.stage("a").attempt == 1 or not count
+    folder = world.root / "home" / "jobs" / JOB
+    assert (folder / "result/trace").read_text() == "a\nb\n"
+    assert {path.name for path in (folder / "b").iterdir()} == {"output", "publish", "done.json", "logs", "locks"}
 
 
 def _words(pid: int) -> str:
