@@ -20,8 +20,14 @@ from clara_driver import contract
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ROOT / "stages"
+LONG = bool(os.environ.get("CLARA_LONG"))
 JOB = "0123456789abcdef0123456789abcdef"
 CREATED = "2026-01-31T08:15:30.123Z"
+
+
+def examples(number: int) -> int:
+    """How many examples of Hypothesis: all of them in the long form only."""
+    return number if LONG else max(number // 4, 20)
 
 
 class CompletedStage(NamedTuple):

@@ -108,7 +108,13 @@ def test_killed_while_receiving(tmp_path: Path) -> None:
     assert set(pacs.times.values()) == {1}
 
 
-@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize(
+    "chain",
+    [
+        pytest.param(c, id=name, marks=() if name in ("submit", "send") else pytest.mark.long)
+        for name, c in CHAINS.items()
+    ],
+)
 def test_killed_on_the_way(tmp_path: Path, chain: tuple[str, ...]) -> None:
     images = Study().slices(3)
     with Pacs() as pacs:

@@ -14,6 +14,7 @@ import pytest
 from adapter.wire import ABORTED, ACCEPTED, CT, DATA_SET, REJECTED, RawPeer, receiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from adapter import wire
 from clara_adapter import dimse, log
@@ -316,7 +317,7 @@ def fragments(draw: st.DrawFn, data: bytes, kind: int, number: int) -> list[byte
     return [wire.pdv(data[a:b], kind | (2 if n == len(edges) - 1 else 0), number) for n, (a, b) in enumerate(edges)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(conversations(), st.data())
 def test_a_stream_means_the_same_however_it_arrives(
     conversation: tuple[bytes, list[tuple[str, bytes]]], data: st.DataObject
@@ -328,7 +329,7 @@ def test_a_stream_means_the_same_however_it_arrives(
     assert feed([raw[n : n + 1] for n in range(len(raw))]) == told
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_a_stream_of_anything_raises_nothing_but_malformed(raw: bytes, as_data: bool) -> None:
     try:
@@ -337,7 +338,7 @@ def test_a_stream_of_anything_raises_nothing_but_malformed(raw: bytes, as_data: 
         assert 0 <= error.reason <= 6
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=300), st.integers(0, len(RQ)))
 def test_a_request_of_anything_raises_nothing_but_malformed(raw: bytes, keep: int) -> None:
     with contextlib.suppress(Malformed):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from support import examples
 
 from clara_adapter import partfile, tags
 from clara_adapter.tags import Unreadable, read
@@ -201,7 +202,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=200), st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=6))).map(b"".join)
@@ -220,7 +221,7 @@ def test_anything_is_read_or_unreadable(tmp_path: Path, data: bytes, syntax: str
     assert all(isinstance(value, str) for value in found.values())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_file_is_read_or_unreadable(tmp_path: Path, data: st.DataObject) -> None:
     raw = bytearray((SAMPLES / "test_files" / "CT_small.dcm").read_bytes()[:6000])

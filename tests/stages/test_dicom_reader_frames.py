@@ -27,6 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from reader_checks import codes, load, read, refusal, share_right
+from support import LONG
 
 from clara_driver import volume
 
@@ -237,6 +238,11 @@ def test_offset_tables(tmp_path: Path) -> None:
         "split, two swapped": _with_tables(ds, split, [moved[0], moved[2], moved[1], moved[3]]),
         "five frames for four": _with_tables(ds, [*frames, frames[0]], begins),
     }
+    if not LONG:
+        for name in ("none", "basic", "split, extended"):
+            del right[name]
+        for name in ("basic reversed", "five frames for four"):
+            del wrong[name]
     for name, entry in right.items():
         assert share_right(_volume(tmp_path / name, entry)) == 1, name
     for name, entry in wrong.items():

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
-from support import STAGES, CompletedStage, run_stage
+from support import STAGES, CompletedStage, examples, run_stage
 from writer_source import Grid
 
 from clara_driver import volume
@@ -360,7 +360,7 @@ FIELDS = ("value", "label", "color", "type", "category", "SOPInstanceUID", "fram
 PART = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     kind=st.sampled_from(["labels", "image"]),
     parts=st.dictionaries(st.sampled_from(KEYS), JSON | PART | st.lists(PART)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from clara_argo.errors import DefinitionError, Level
 from clara_argo.formats import load
@@ -274,7 +275,7 @@ LINES = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.lists(st.sampled_from(LINES), max_size=25))
 def test_any_order_of_lines_raises_only_our_error(lines: list[str]) -> None:
     try:
@@ -283,7 +284,7 @@ def test_any_order_of_lines_raises_only_our_error(lines: list[str]) -> None:
         assert error.findings
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.integers(0, len(STAGE + WORKFLOW)), st.integers(0, 40), st.text(max_size=5))
 def test_any_damage_raises_only_our_error(at: int, cut: int, put: str) -> None:
     text = STAGE + WORKFLOW

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from clara_argo.errors import DefinitionError, Finding, Level
 from clara_argo.formats import adapter
@@ -295,7 +296,7 @@ def test_everything_is_said_at_once() -> None:
 PIECES = [*OURS.splitlines(), *EARLY.splitlines(), "dicom:", "  scp:", "  scu:", "- a", "{", "}", "[", ": x", "&a *a"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=16).map("\n".join)))
 def test_nothing_but_our_own_error(text: str) -> None:
     try:
@@ -306,7 +307,7 @@ def test_nothing_but_our_own_error(text: str) -> None:
         assert configuration.ae_title and all(finding.level is not Level.ERROR for finding in findings)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_raise_nothing_but_our_own_error(text: bytes) -> None:
     try:

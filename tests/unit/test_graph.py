@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from clara_argo import picture
 from clara_argo.errors import DefinitionError, Level
@@ -408,7 +409,7 @@ def reaches(waits: dict[str, tuple[str, ...]], start: str) -> set[str]:
 SOME = st.lists(st.integers(0, 5), max_size=2)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.lists(st.tuples(SOME, SOME), min_size=6, max_size=6))
 def test_cycles_and_missing_locks_are_found_exactly(rows: list[tuple[list[int], list[int]]]) -> None:
     stages = [f"s{n}" for n in range(6)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from clara_argo.errors import DefinitionError, Finding, Level
 from clara_argo.formats import load, native, stage
@@ -253,7 +254,7 @@ def containers(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
 VALUES: st.SearchStrategy[object] = st.recursive(WORDS, containers, max_leaves=20)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.dictionaries(WORDS, VALUES, max_size=7))
 def test_any_shape_raises_only_our_error(value: dict[str, object]) -> None:
     import json
@@ -431,7 +432,7 @@ def test_unknown_keys_of_a_stage_are_kept() -> None:
     assert ["timeout" in findings[0].hint, "memory" in findings[1].hint] == [True, True]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.dictionaries(st.sampled_from(sorted(stage.KEYS)), VALUES))
 def test_any_stage_raises_only_our_error(value: dict[str, object]) -> None:
     import json
