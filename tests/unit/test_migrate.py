@@ -215,6 +215,30 @@ def test_a_pipeline_of_operators_and_the_adapter_of_its_time(tmp_path: Path) -> 
     assert row(made, "operators[].container.variables")[1:] == (Fate.REPAIRED, "R4")
 
 
+SERVER_AT = {"CLARA_TRITON_URL": "host:8001"}
+GOLDEN = sorted((Path(__file__).parent / "operators").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_migrated_pipeline_is_the_same_graph(tmp_path: Path, path: Path) -> None:
+    values = SERVER_AT | ({"site-name": "x"} if "site-name" in path.read_text() else {})
+    migrate([path], values=values).write(tmp_path / "new")
+    old, new = project.graph(path, values=values), project.graph(tmp_path / "new" / "workflow.yaml")
+    for one, other in zip(old.nodes, new.nodes, strict=True):
+        shipped = other.spec.folder is not None and not other.spec.folder.is_relative_to(tmp_path)
+        known = replace(one.spec, timeout=other.spec.timeout, extra=other.spec.extra) if shipped else one.spec
+        assert replace(other.spec, folder=None) == replace(known, folder=None)
+        assert (other.reads, other.waits_for, other.step.args) == (one.reads, one.waits_for, one.step.args)
+    assert (new.results, new.workflow.id) == (old.results, old.workflow.id)
+    assert new.digest == old.digest or "dicom-reader" in path.read_text()
+    migrate([tmp_path / "new" / "workflow.yaml"]).write(tmp_path / "again")
+    assert content(tmp_path / "again") == content(tmp_path / "new")
+
+
+def test_there_are_pipelines_of_every_version() -> None:
+    assert len(GOLDEN) >= 6
+
+
 def test_a_parameter_without_a_value_is_named(tmp_path: Path) -> None:
     made = migrate(lay(tmp_path, pipeline__yaml=PIPELINE))
     assert made.failed and any("THRESHOLD" in finding.message for finding in made.findings)
