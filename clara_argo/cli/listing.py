@@ -156,7 +156,8 @@ def show_workflow(name: str, form: str) -> None:
     click.echo()
     facts = [("takes", ", ".join(asked.takes)), ("gives", ", ".join(asked.gives)), ("memory", asked.memory)]
     facts += [("GPUs", str(asked.gpu or "")), ("models", ", ".join(asked.models)), ("images", ", ".join(asked.images))]
-    print_facts([*facts, ("file", graph.workflow.source), ("run it", _command(graph))])
+    facts += [("file", graph.workflow.source), ("run it", _command(graph))]
+    print_facts([(what, picture.printable(value)) for what, value in facts])
 
 
 def _command(graph: Graph) -> str:

@@ -51,7 +51,7 @@ def _kinds(graph: Graph) -> tuple[str, ...]:
         if not node.spec.takes:
             raise UsageError(
                 f"stage '{node.name}' reads the input of the workflow and does not say what it takes; "
-                "add 'takes: dicom' (or volume, labels) to its stage.yaml, or say --input FOLDER"
+                "add 'takes: dicom' (or volume, labels, sinogram) to its stage.yaml, or say --input FOLDER"
             )
         wanted.update(node.spec.takes)
     unknown = sorted(wanted - KINDS.keys())

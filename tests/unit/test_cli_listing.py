@@ -20,7 +20,7 @@ FILES = [path for path in (shipped.folder("templates") / "workflows").glob("*.ya
 
 
 def clara(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False, color=True)  # as a terminal gets it
     assert result.exit_code == code, result.output
     return result
 
@@ -77,7 +77,9 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
 
 
 def test_a_name_that_steers_a_terminal_is_shown_as_text(folder: Path) -> None:
-    path = folder / "workflow.yaml"
+    path = (folder / "workflow.yaml").rename(folder / "\x1b[2Jm.yaml")
+    shown = clara("workflows", "show", "bone").stdout
+    assert "\x1b" not in shown and r"\x1b[2Jm.yaml" in shown
     path.write_text(path.read_text().replace("name: bone", 'name: "\\e[2Jx"'))
     assert "\x1b" not in clara("workflows", "list").stdout
 
