@@ -134,6 +134,7 @@ def _repository(made: list[Object]) -> str:
         "bucket": holes.value("toJson .Values.store.bucket"),
         "insecure": holes.value("not .Values.store.secure"),
         "region": holes.maybe('include "clara.region" .'),
+        "caSecret": holes.maybe('include "clara.authority" .'),
     }
     for key in ("accessKeySecret", "secretKeySecret"):
         value["s3"][key]["name"] = holes.value("toJson .Values.store.secret")
@@ -180,10 +181,12 @@ def _set(spec: Object, holes: Holes) -> None:
     pod["nodeSelector"] = holes.maybe('include "clara.nodeSelector" .')
     pod["tolerations"] = holes.maybe('include "clara.tolerations" .')
     pod["volumes"][0] = holes.value('include "clara.configuration" .')
+    pod["volumes"].append(holes.maybe('include "clara.authorityVolume" .'))
     (container,) = pod["containers"]
     container["image"] = holes.value('include "clara.image" .')
     container["imagePullPolicy"] = holes.value("toJson .Values.image.pullPolicy")
     container["resources"] = holes.value("toJson .Values.resources")
+    container["volumeMounts"].append(holes.maybe('include "clara.authorityMount" .'))
     _variables(container["env"], holes)
     (claim,) = spec["volumeClaimTemplates"]
     claim["spec"]["resources"]["requests"]["storage"] = holes.value("toJson .Values.volume.size")
@@ -202,3 +205,4 @@ def _variables(env: list[Any], holes: Holes) -> None:
         elif secret := variable.get("valueFrom", {}).get("secretKeyRef"):
             secret["name"] = holes.value("toJson .Values.store.secret")
     env.append(holes.maybe('include "clara.regionVariable" .'))
+    env.append(holes.maybe('include "clara.authorityVariable" .'))

@@ -32,7 +32,8 @@ COMMENTS: Mapping[str, str] = {
     "pullSecrets": "Names of Secrets that open the registry.",
     "image": "The adapter's; a digest goes before the tag.",
     "store": "An S3-compatible store and its bucket, which is there. secret: a Secret of the namespace with the keys\n"
-    "accesskey and secretkey; with accessKey and secretKey given here, that Secret is made.",
+    "accesskey and secretkey; with accessKey and secretKey given here, that Secret is made. authority: a Secret\n"
+    "with the certificates to trust in its key, PEM, when the store's is not signed by a public authority.",
     "adapter": "configuration: the adapter's own file (docs/pacs-administrator.md), or --set-file\n"
     "adapter.configuration=adapter.yaml; 'include' in it reads the routes below. ports: of further destinations.\n"
     "create: false leaves the adapter out.",
@@ -64,6 +65,7 @@ def defaults(adapter: Object, quota: Object, configuration: str, store: StoreAcc
             "secret": SECRET,
             "accessKey": "",
             "secretKey": "",
+            "authority": {"secret": "", "key": "ca.crt"},
         },
         "adapter": {"create": True, "ports": [], "configuration": configuration},
         "routes": [],
@@ -103,6 +105,7 @@ def schema() -> str:
                 "secret": pattern(NAME),
                 "accessKey": pattern(r"^[!-~]*$"),
                 "secretKey": pattern(r"^[!-~]*$"),
+                "authority": closed({"secret": pattern(f"^$|{NAME}"), "key": pattern(r"^[-._a-zA-Z0-9]{1,253}$")}),
             }
         ),
         "adapter": closed({"create": FLAG, "ports": many(whole(1, 65535)), "configuration": TEXT}),

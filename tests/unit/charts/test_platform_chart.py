@@ -56,7 +56,8 @@ def test_with_default_values_it_is_the_manifests(chart: Path, major: int) -> Non
 SITE = """\
 registry: r.example:5000/a
 pullSecrets: [team]
-store: {endpoint: "s3.clinic:9443", bucket: images, secure: false, region: eu, secret: own, accessKey: a, secretKey: c}
+store: {endpoint: "s3.clinic:9443", bucket: images, secure: false, region: eu, secret: own, accessKey: a, secretKey: c,
+  authority: {secret: ours, key: ca.pem}}
 adapter: {ports: [4100]}
 routes:
   - {configMap: ct-route, files: {route.yaml: route.yaml, stage-1.yaml: stages/ai/stage.yaml}}
@@ -90,6 +91,9 @@ def test_a_sites_values(chart: Path, tmp_path: Path, major: int) -> None:
     env = {one["name"]: one.get("value") for one in container["env"]}
     assert container["image"] == "r.example:5000/a/clara-argo/adapter:0.1.0"
     assert (env["CLARA_S3_SECURE"], env["CLARA_S3_REGION"]) == ("false", "eu")
+    assert told["caSecret"] == {"name": "ours", "key": "ca.pem"}
+    assert env["SSL_CERT_FILE"] == f"{container['volumeMounts'][-1]['mountPath']}/ca.pem"
+    assert pod["volumes"][-1]["secret"] == {"secretName": "ours"}
     own, route = pod["volumes"][0]["projected"]["sources"]
     assert own == {"configMap": {"name": "clara-adapter"}} and route["configMap"]["optional"]
     assert {"key": "stage-1.yaml", "path": "routes/ct-route/stages/ai/stage.yaml"} in route["configMap"]["items"]

@@ -27,6 +27,20 @@
 {{- if ne .Values.service.type "ClusterIP" }}{{ with int .Values.service.nodePort }}{{ . }}{{ end }}{{ end -}}
 {{- end }}
 
+{{- /* Who has signed the store's certificate: for Argo a Secret, for the adapter also a file. */}}
+{{- define "clara.authority" -}}
+{{- with .Values.store.authority }}{{ if .secret }}{{ dict "name" .secret "key" .key | toJson }}{{ end }}{{ end -}}
+{{- end }}
+{{- define "clara.authorityVolume" -}}
+{{- with .Values.store.authority }}{{ if .secret }}{{ dict "name" "authority" "secret" (dict "secretName" .secret) | toJson }}{{ end }}{{ end -}}
+{{- end }}
+{{- define "clara.authorityMount" -}}
+{{- if .Values.store.authority.secret }}{{ dict "name" "authority" "mountPath" "/etc/clara-authority" "readOnly" true | toJson }}{{ end -}}
+{{- end }}
+{{- define "clara.authorityVariable" -}}
+{{- with .Values.store.authority }}{{ if .secret }}{{ dict "name" "SSL_CERT_FILE" "value" (printf "/etc/clara-authority/%s" .key) | toJson }}{{ end }}{{ end -}}
+{{- end }}
+
 {{- /* The adapter asks for the sender's own address; a service inside the cluster has no policy for that. */}}
 {{- define "clara.trafficPolicy" -}}{{ if ne .Values.service.type "ClusterIP" }}Local{{ end }}{{- end }}
 
