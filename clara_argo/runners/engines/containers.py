@@ -61,7 +61,7 @@ class Containers:
         run = attempt.folder.attempt / "run"
         mounts = tuple(_mounts(attempt, run))
         for lock in (self.locks[name] for name in node.waits_for):
-            (attempt.folder.locks / lock).touch()
+            (attempt.folder.locks / PurePosixPath(lock).name).touch()
         facts = {**attempt.facts, contract.ATTEMPT: str(attempt.number)}
         name = _name(attempt)
         variables = environment.variables(spec, where, facts, base())
