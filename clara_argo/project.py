@@ -115,9 +115,10 @@ class _Known(Mapping[str, StageSpec]):
         if spec.command or name not in self.stages:
             return spec
         program = self.stages[name]
-        where = _shown(program.folder) if program.folder else name
-        hint = f"for another one, make stages/{spec.name} or name its registry in the image"
-        self.findings.notice("shipped-stage", f"stage {spec.name!r} is the one in {where}", spec.name, hint)
+        if program.folder != self.stages.root / "stages" / spec.name:  # else it is where anybody looks for it
+            where = _shown(program.folder) if program.folder else name
+            hint = f"for another one, make stages/{spec.name} or name its registry in the image"
+            self.findings.notice("shipped-stage", f"stage {spec.name!r} is the one in {where}", spec.name, hint)
         image = program.image if program.image.repository else spec.image
         return replace(
             program, name=spec.name, image=image, app_dir=spec.app_dir, inputs=spec.inputs, outputs=spec.outputs,
@@ -235,9 +236,7 @@ def _check_workflows(path: Path, text: str, findings: Findings) -> None:
         findings.extend(some)
 
 
-def workflow(
-    root: Path, name_or_id: str, *, strict: bool = False, values: Mapping[str, str] | None = None
-) -> Graph:
+def workflow(root: Path, name_or_id: str, *, strict: bool = False, values: Mapping[str, str] | None = None) -> Graph:
     """A workflow by its name or id: in the project's folder and its `workflows/`, then among the shipped ones.
 
     Raises NotFound, DefinitionError when it is wrong, UsageError when two files of the project define it.

@@ -19,18 +19,40 @@ def make(folder: Path, lay: Callable[[], None]) -> None:
     Raises UsageError, TryAgain when the disk is full.
     """
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        there = folder.exists()
+        if there and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists and is not an empty folder; name another one")
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lay()
         except BaseException:
             _empty(folder)
+            if not there:
+                folder.rmdir()
             raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise TryAgain(f"{folder}: disk full; make room, or make it somewhere else") from None
-        raise UsageError(f"{error.filename or folder}: {error.strerror}; make it somewhere else") from None
+        raise _cannot(error, folder) from None
+
+
+def make_at_once(folder: Path, lay: Callable[[Path], None]) -> None:
+    """As `make`, but whoever looks sees the whole folder or none, also after a crash. Only one at a time may do it.
+
+    What a crash left is hidden beside it, and goes the next time.
+    """
+    new = folder.with_name(f".{folder.name}.new")
+    remove(new)
+    make(new, lambda: lay(new))
+    try:
+        new.rename(folder)  # in the place of an empty one
+    except OSError as error:
+        remove(new)
+        raise _cannot(error, folder) from None
+
+
+def _cannot(error: OSError, folder: Path) -> UsageError | TryAgain:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain(f"{folder}: disk full; make room, or make it somewhere else")
+    return UsageError(f"{error.filename or folder}: {error.strerror}; make it somewhere else")
 
 
 def _empty(folder: Path) -> None:

@@ -102,6 +102,9 @@ class Main(click.Group):
             talk(f"{self.program}: interrupted")
             code = Interrupted.exit_code
         except OSError as error:
+            if error.errno == errno.ENOENT and _is_nowhere():
+                talk(f"{self.program}: the folder that you are in is gone; go to another one: cd")
+                sys.exit(UsageError.exit_code)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             talk(f"{self.program}: {error.filename or 'output'}: {error.strerror}; make room and try again")
@@ -118,6 +121,16 @@ class Main(click.Group):
             _nobody_reads(sys.stdout)
             return 0
         return code
+
+
+def _is_nowhere() -> bool:
+    from pathlib import Path
+
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def talk(text: str) -> None:

@@ -88,8 +88,8 @@ def plain(text: str) -> str:
     return text.replace("-", "").lower()
 
 
-def new_id(text: str | None) -> str:
-    """The id that was asked for, else a new one. Raises UsageError."""
+def new_id(text: str | None, what: str = "--job") -> str:
+    """The id that was asked for, else a new one. `what`: where it was said. Raises UsageError."""
     import uuid
 
     from clara_argo.errors import UsageError
@@ -97,7 +97,7 @@ def new_id(text: str | None) -> str:
 
     job = uuid.uuid4().hex if text is None else plain(text)
     if not JOB_ID.fullmatch(job):
-        raise UsageError(f"--job {text!r}: a job id is 32 hex digits")
+        raise UsageError(f"{what} {text!r}: a job id is 32 hex digits")
     return job
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,16 +55,18 @@ def test_workflow(workflow: str, job: str, source: Path | None, output: Path | N
     graph = project.workflow(project.find_root(Path.cwd()), workflow)
     for finding in graph.findings:
         talk(str(finding))
-    name = new_id(job)
+    name = new_id(job, "JOB_ID")
     end_on_signals()
     with targets.open_runner(target, apply=True, engine=None if engine == ARGO else engine) as runner:
         found = Found(runner, name, target)
         into = output or _new_folder(str(graph.workflow.name))
         delivery.check(into, source)
-        _make_room(found)
-        work = payload(source or _made(graph, name), target)
-        with remembering(name, target):
-            runner.submit(graph, name, work)
+        with _alone(name):
+            work = payload(source, target) if source else None  # what is wrong with it is said before the last job goes
+            _make_room(found)
+            work = work or payload(_made(graph, name), target)
+            with remembering(name, target):
+                runner.submit(graph, name, work)
         again = f"clara retry {name[:SHORT]}"
         if form == "text":
             talk(f"workflow {graph.workflow.name}, job {name}")
@@ -79,6 +83,28 @@ def _new_folder(workflow: str) -> Path:
     while folder.exists():
         folder, number = Path(f"{name}-{number}"), number + 1
     return folder
+
+
+@contextmanager
+def _alone(job: str) -> Iterator[None]:
+    """One test of this id at a time, from the look at the last job to the start of this one: its input is made anew.
+
+    Raises Held for the second.
+    """
+    import fcntl
+
+    from clara_argo import home
+    from clara_argo.errors import Held
+
+    folder = home.state() / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{job}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"job {job} is being started by another clara-wf"
+            raise Held(f"{message}; try again when it has ended, or name another JOB_ID") from None
+        yield
 
 
 def _make_room(found: Found) -> None:

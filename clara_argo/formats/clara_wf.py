@@ -24,7 +24,7 @@ from clara_argo.source import Findings, List, Map, Node, Text, documents
 UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
 ID_LINE = re.compile(rf"(\s*(?:-\s+)?)([\"']?)({UUID})\2(?:\s*(:))?\s*(?:#.*)?")
 MARKER = re.compile(r"(\s*)##(BEGIN|END)_(\S{1,255}?)##\s*")
-ALMOST_MARKER = re.compile(r"\s*#+\s*(BEGIN|END)_")
+ALMOST_MARKER = re.compile(r"\s*(##+\s*(BEGIN|END)_|#\s*(BEGIN|END)_\S*#)")  # not a comment "# END_OF_FILE"
 SECTION = re.compile(r"\s*(stages|workflows)\s*:\s*(#.*)?")
 KEY = re.compile(r"\s*[\w\"'-]+\s*:")
 NO_CONTENT = re.compile(r"\s*(#.*)?")
@@ -84,9 +84,9 @@ def _keys_follow(found: re.Match[str], below: str) -> bool:
 
 
 def read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[StageSpec, ...]]:
-    """Every workflow and stage definition of a file. Raises DefinitionError for a text that is indented by tabs."""
+    """Every workflow and stage definition of a file. Raises DefinitionError for an indent that is not of blanks."""
     lines = _lines(text)
-    _tabs(lines, findings)
+    _indents(lines, findings)
     stage_blocks = _cut_stages(lines, findings)
     workflow_blocks = _cut_workflows(lines, findings)
     specs = [spec for block in stage_blocks for spec in _marked_stage(block, findings)]
@@ -119,12 +119,19 @@ def pieces(text: str, findings: Findings) -> tuple[Pieces, Pieces, tuple[Node, .
     return parsed[0], parsed[1], documents("\n".join(lines), findings.source)
 
 
-def _tabs(lines: list[str], findings: Findings) -> None:
+def _indents(lines: list[str], findings: Findings) -> None:
+    """A text that was copied from a web page may be indented by blanks that are none."""
     for number, line in enumerate(lines, 1):
         indent = line[: len(line) - len(line.lstrip())]
-        if "\t" in indent and line.strip():
-            place = _place(findings, "", number, indent.index("\t") + 1)
+        wrong = indent.lstrip(" ")[:1]
+        if not wrong or not line.strip():
+            continue
+        place = _place(findings, "", number, indent.index(wrong) + 1)
+        if wrong == "\t":
             findings.error("tab", "a tab where YAML wants blanks", place, "indent with blanks")
+        else:
+            message = f"character U+{ord(wrong):04X} where YAML wants blanks"
+            findings.error("blank", message, place, "replace it with a blank, here and where else it stands")
     findings.check()
 
 

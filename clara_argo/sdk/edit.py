@@ -34,6 +34,7 @@ def edit(path: Path, change: Callable[[str], str], shown: str = "") -> None:
         for _ in range(TIMES):
             with _held(target, shown) as before:
                 after = change(_text(before, shown)).encode("utf-8")
+                _check_size(after, shown)
                 if after == before or _exchange(target, before, after):
                     return
     except OSError as error:
@@ -45,6 +46,12 @@ def _text(data: bytes, shown: str) -> str:
     """As in the file, once it is known to be text. Raises DefinitionError."""
     source.decode(data, shown)
     return data.decode("utf-8")
+
+
+def _check_size(after: bytes, shown: str) -> None:
+    if len(after) > source.MAX_BYTES:
+        message = f"{shown} would be larger than 1 MiB, and could not be read any more"
+        raise UsageError(f"{message}; it is as before. Make room in it first")
 
 
 @contextmanager

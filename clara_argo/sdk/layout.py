@@ -71,4 +71,5 @@ def shipped_stages() -> frozenset[str]:
 def _in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{STAGE_FILE}"))}
+    found = sorted(folder.glob(f"*/{STAGE_FILE}"))
+    return {path.parent.name: path.parent for path in found if not path.parent.name.startswith(".")}

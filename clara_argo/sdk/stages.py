@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clara_argo import scaffold, source
 from clara_argo.errors import NotFound, UsageError
-from clara_argo.formats import clara_wf
+from clara_argo.formats import clara_wf, stage
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.sdk import blocks
 from clara_argo.sdk.edit import edit
@@ -36,16 +36,24 @@ def create(layout: Layout, name: str, shipped: Collection[str]) -> Created:
     _check_name(name, shipped)
     _check_new(layout, name)
     folder = layout.stages / name
-    kept = (folder / STAGE_FILE).is_file()
-    if not kept:
-        scaffold.make(folder, lambda: scaffold.stage(folder, name))
+    made = False
+
+    def change(text: str) -> str:
+        """Under the file's lock, the folder, too: of two who make the same stage, one makes both."""
+        nonlocal made
+        after = _with(text, name, layout)
+        if not (folder / STAGE_FILE).is_file():
+            scaffold.make_at_once(folder, lambda new: scaffold.stage(new, name))
+            made = True
+        return after
+
     try:
-        edit(layout.values, lambda text: _with(text, name, layout), layout.shown)
+        edit(layout.values, change, layout.shown)
     except BaseException:
-        if not kept:
+        if made:
             scaffold.remove(folder)
         raise
-    return Created(folder=folder, kept=kept)
+    return Created(folder=folder, kept=not made)
 
 
 def _check_name(name: str, shipped: Collection[str]) -> None:
@@ -56,6 +64,9 @@ def _check_name(name: str, shipped: Collection[str]) -> None:
         better = name.lower().replace("_", "-").strip("-")
         hint = f"; for example {better}" if DNS_LABEL.fullmatch(better) else ""
         raise UsageError(f"{short(name)} cannot be the name of a stage: {rule}{hint}")
+    if name in stage.KEYS:
+        message = f"{name} is a key of stage definitions, and a stage of that name could not be told from it"
+        raise UsageError(f"{message}; choose another name, for example my-{name}")
     if name in shipped:
         message = f"{name} comes with clara-argo, and a stage of yours would take its place in every workflow here"
         raise UsageError(f"{message}; choose another name, for example my-{name}")

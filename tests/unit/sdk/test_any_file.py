@@ -56,6 +56,7 @@ def sdk(root: Path) -> layout.Layout:
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 20))
 BROKEN = {
     "tabs": ("stages:\n\tx:\n", 2, 1),
+    "blanks of a web page": ("stages:\n\u00a0 x:\n", 2, 1),
     "a bracket": ("stages:\n  x: [\n", 3, 1),
     "an alias bomb": (BOMB, 0, 0),
     "deep": ("stages:\n  x: " + "[" * 100 + "\n", 2, 0),

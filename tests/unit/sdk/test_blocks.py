@@ -27,6 +27,7 @@ TEXTS = {
     "CR": EMPTY.replace("\n", "\r"),
     "byte order mark": "\ufeff" + EMPTY,
     "byte order mark, one line": "\ufeffstages:",
+    "a comment like a marker": "stages:\n# END_OF_STAGES\nworkflows:\n# ##END_x##\n",
     "comment behind": "stages:   # all of them\n\n\n# end",
     "a stage is there": blocks.add(EMPTY, "other", "x"),
     "a stage is there, last, no final newline": blocks.add("workflows:\nstages:", "other", "x"),
@@ -80,6 +81,7 @@ BROKEN = {
     "nested": ("stages:\n##BEGIN_a##\na:\n##BEGIN_b##\nb:\n##END_b##\n##END_a##\n", 2, "##BEGIN_a## has no ##END_a##"),
     "crossed": ("stages:\n##BEGIN_a##\n##END_b##\n", 3, "ends with ##END_b##"),
     "twice": ("##BEGIN_a##\na:\n##END_a##\n##BEGIN_a##\na:\n##END_a##\nstages:\n", 4, "stands here again; .* line 1"),
+    "a marker without its end": ("stages:\n## BEGIN_a\n", 2, "not a whole marker"),
     "half a marker": ("stages:\n#BEGIN_a##\n", 2, "not a whole marker"),
 }
 

@@ -86,6 +86,19 @@ def test_a_job_that_runs_is_not_disturbed(sdk: Path, type_: Type, tmp_path: Path
         assert [job.state for job in runner.watch(ZERO)][-1] == "succeeded"
 
 
+def test_of_two_that_start_the_second_leaves_the_input_alone(sdk: Path, type_: Type, tmp_path: Path) -> None:
+    with sdk_test._alone(ZERO):
+        assert "is being started by another" in type_(f"clara-wf test w --input {tmp_path}/in", 5).err
+        type_(f"clara-wf test w {'1' * 32} --input {tmp_path}/in")
+    type_(f"clara-wf test w --input {tmp_path}/in")
+
+
+def test_what_is_wrong_with_the_input_is_said_before_the_last_job_goes(sdk: Path, type_: Type, tmp_path: Path) -> None:
+    type_(f"clara-wf test w --input {tmp_path}/in")
+    type_("clara-wf test w --input nowhere", 6)
+    assert "succeeded" in type_("clara jobs").out
+
+
 def test_a_failed_job_says_how_to_go_on(sdk: Path, type_: Type, tmp_path: Path) -> None:
     script(sdk, "exit 3")
     said = type_(f"clara-wf test w --input {tmp_path}/in", 4).err
@@ -129,7 +142,7 @@ def test_on_a_cluster_it_is_the_target_argo(
 
 WRONG = {
     "unknown workflow": ("nobody", 6, "no workflow 'nobody'"),
-    "no job id": ("w 12", 64, "a job id is 32 hex digits"),
+    "no job id": ("w 12", 64, "JOB_ID '12': a job id is 32 hex digits"),
     "no input": ("w --input nowhere", 6, "nowhere: no such folder"),
     "output in the input": ("w --input {in} --output {in}/out", 64, "lies in the input folder"),
     "output is full": ("w --input {in} --output ..", 64, "not an empty folder"),

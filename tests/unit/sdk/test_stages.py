@@ -128,6 +128,7 @@ REFUSED = {
     "too long": (f"clara-wf cs {'a' * 64}", 64, "1 to 63"),
     "a path": ("clara-wf cs ../x", 64, "Kubernetes wants"),
     "shipped": ("clara-wf cs dicom-reader", 64, "comes with clara-argo.*my-dicom-reader"),
+    "a key of a stage": ("clara-wf cs mount", 64, "mount is a key of stage definitions.*my-mount"),
     "there": ("clara-wf cs other", 64, r"values.yaml:\d+:\d+: stage 'other' is there already.*clara-wf ds other"),
     "a folder that is no stage": ("clara-wf cs mine", 64, "stages/mine is there already, and is no stage"),
     "unknown": ("clara-wf ds othr", 6, "no stage 'othr'; did you mean 'other'"),
@@ -185,6 +186,57 @@ def test_a_folder_that_was_made_goes_when_the_block_cannot(sdk: Path, values: Pa
     values.chmod(0o444)
     assert "read-only" in type_("clara-wf cs user-ai", UsageError.exit_code).err
     assert not (sdk / "stages" / "user-ai").exists()
+
+
+def test_of_two_who_make_a_stage_one_makes_all_of_it(sdk: Path) -> None:
+    """The other is told, and takes nothing away."""
+    code = (
+        "import sys; from pathlib import Path; from clara_argo.errors import Held, UsageError\n"
+        "from clara_argo import graph; from clara_argo.sdk import layout, stages\n"
+        "place = layout.find(Path.cwd()); print('ready', flush=True); sys.stdin.readline()\n"
+        "for number in range(12):\n"
+        "    try:\n        stages.create(place, f'x{number}', ())\n"
+        "    except (Held, UsageError):\n        pass\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+    for writer in writers:
+        writer.communicate(b"go\n", timeout=60)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    (values,) = layout.values_of(sdk)
+    made = {path.parent.name for path in (sdk / "stages").glob("*/main.py")}
+    assert made and made == set(re.findall(r"##BEGIN_(\S+)##", values.read_text()))
+    assert {path.name for path in (sdk / "stages").iterdir()} == {*made, "README.md"}
+
+
+def test_killed_while_it_makes_the_program_it_is_made_again(sdk: Path, type_: Type) -> None:
+    code = (
+        "import os; from pathlib import Path; from clara_argo.sdk import layout, stages\n"
+        "Path.rename = lambda *_: os._exit(9)\nstages.create(layout.find(Path.cwd()), 'user-ai', ())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 9
+    assert "user-ai" not in type_("clara-wf ls").out and not (sdk / "stages" / "user-ai").exists()
+    assert type_("clara-wf cs user-ai").out.endswith("user-ai/main.py\n")
+    assert {path.name for path in (sdk / "stages").iterdir()} == {"README.md", "user-ai"}
+
+
+def test_a_block_that_would_make_the_file_unreadable_is_not_written(sdk: Path, values: Path, type_: Type) -> None:
+    with open(values, "a") as file:
+        file.write("#" * ((1 << 20) - values.stat().st_size))
+    before = values.read_bytes()
+    assert "would be larger than 1 MiB" in type_("clara-wf cs user-ai", UsageError.exit_code).err
+    assert values.read_bytes() == before and not (sdk / "stages" / "user-ai").exists()
+
+
+def test_in_a_folder_that_is_gone(sdk: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sdk / "gone").mkdir()
+    monkeypatch.chdir(sdk / "gone")
+    (sdk / "gone").rmdir()
+    for line in ("clara-wf ls", "clara-wf test", "clara stages list"):
+        assert "the folder that you are in is gone" in type_(line, UsageError.exit_code).err
 
 
 def test_workflows_of_the_file_are_found_by_name_and_id(sdk: Path, values: Path, type_: Type) -> None:
