@@ -37,6 +37,7 @@ class Reading:
     path: Path
     strict: bool
     ours: str = ""
+    marker: bool = False  # only marks the root of a project
     dialect: str = ""  # of its workflows
     graphs: Sequence[Graph] = ()
     unused: Sequence[StageSpec] = ()  # stages that no workflow of the file uses
@@ -51,6 +52,10 @@ class Reading:
     def rows(self, findings: Iterable[Finding]) -> tuple[Row, ...]:
         """What became of its keys. `findings` of all files."""
         name = str(self.path)
+        if self.marker:
+            return (
+                Row(key="(the file)", fate=Fate.KEPT, becomes="it marks a project; a new one is written", source=name),
+            )
         if self.ours:
             return (Row(key="(the file)", fate=Fate.KEPT, becomes=OURS, source=name),)
         own = [finding for finding in findings if finding.source == name and finding.line]
@@ -75,6 +80,9 @@ def read(path: Path, *, strict: bool = False, values: Mapping[str, str] | None =
 
 
 def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, str]) -> None:
+    if reading.path.name == project.MARKER and not documents(text, findings.source):
+        reading.marker = True
+        return
     if _may_be_parts(text) and adapter_parts.looks_like(nodes := documents(text, findings.source)):
         _parts(reading, nodes, findings)
         return
@@ -114,7 +122,7 @@ def _keys(reading: Reading, text: str, workflows: Sequence[Workflow]) -> None:
     """Where its keys stand. A file of ours is copied."""
     reading.dialect = dialect = workflows[0].dialect if workflows else "early-access"
     if dialect == "native":
-        reading.ours = f"{reading.path.stem}.yaml"
+        reading.ours = "workflow.yaml" if reading.path.name == project.MARKER else f"{reading.path.stem}.yaml"
     elif dialect == "early-access":
         reading.keys = tuple(clara_wf_keys.written(text, str(reading.path)))
         reading.known, reading.depths = clara_wf_keys.TABLE, clara_wf_keys.DEPTHS

@@ -147,7 +147,7 @@ def test_early_access_becomes_a_project_that_means_the_same(tmp_path: Path) -> N
 
 def test_twice_is_once(tmp_path: Path) -> None:
     migrate(lay(tmp_path / "old", values__yaml=VALUES, server__yaml=SERVER)).write(tmp_path / "new")
-    again = migrate([tmp_path / "new" / "workflow.yaml", tmp_path / "new" / "adapter.yaml"])
+    again = migrate(sorted((tmp_path / "new").glob("*.yaml")))  # its marker, too
     again.write(tmp_path / "again")
     assert content(tmp_path / "again") == content(tmp_path / "new")
     assert {row.fate for row in again.rows} == {Fate.KEPT}
@@ -319,6 +319,15 @@ def test_programs_of_stages_come_along(tmp_path: Path) -> None:
     assert files["stages/ai-vnet/inner/weights"] == b"\0\1" and "stages/ai-vnet/secret" not in files
     old, new = project.graph(tmp_path / "old" / "values.yaml"), project.graph(tmp_path / "new" / "workflow.yaml")
     assert new.digest == old.digest and new.node("ai-vnet").spec.command == ("python3", "main.py")
+
+
+def test_no_file_takes_the_place_of_the_marker(tmp_path: Path) -> None:
+    path = tmp_path / project.MARKER
+    path.write_text(
+        f"id: {ID}\nname: n\nstages: [dicom-reader]\nioFolders: [dicom-reader/input, dicom-reader/output]\n"
+    )
+    made = migrate([path])
+    assert made.copies == {"workflow.yaml": path} and set(made.texts) == {project.MARKER}
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
