@@ -48,6 +48,7 @@ def test_everything_is_shipped_and_nothing_else(wheel: Path) -> None:
         assert {f"stages/{stage}/stage.yaml", f"stages/{stage}/main.py"} <= shipped
     assert {"stages/ct-organ-seg/models/ct-organs/1/model.onnx", "templates/workflows/ct-organs.yaml"} <= shipped
     assert {"templates/sdk/clara.yaml", "templates/sdk/clara-platform/files/dicom-server-config.yaml"} <= shipped
+    assert {f"templates/charts/{name}/templates/_helpers.tpl" for name in ("workflow", "platform")} <= shipped
     scripts = next(name for name in names if name.endswith(".dist-info/entry_points.txt"))
     assert "clara-wf = clara_argo.cli.clara_wf:main" in zipfile.ZipFile(wheel).read(scripts).decode()
     assert {"manifests/overlays/kind/kustomization.yaml", "manifests/credentials/s3.env.example"} <= shipped
