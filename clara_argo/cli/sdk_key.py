@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from codecs import BOM_UTF8
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -13,7 +15,9 @@ FILE, VARIABLE, LONGEST = "ngc-api-key", "NGC_API_KEY", 1024
 
 
 @click.command()
-@click.option("--file", "source", type=click.Path(path_type=Path), help="Take the key from this file.")
+@click.option(
+    "--file", "source", type=click.Path(path_type=Path), help="Take the key from this file; - is what is piped in."
+)
 def set_ngc_api_key(source: Path | None) -> None:
     """Keep an NGC API key in a file that only you can read. You are never asked for one otherwise.
 
@@ -25,6 +29,7 @@ def set_ngc_api_key(source: Path | None) -> None:
     Examples:
       clara-wf set_ngc_api_key
       clara-wf setkey --file key.txt
+      pass show ngc | clara-wf setkey --file -
     """
     from clara_argo import home
 
@@ -49,7 +54,7 @@ def _given(source: Path | None) -> str:
     if os.environ.get(VARIABLE):
         return os.environ[VARIABLE]
     if not sys.stdin.isatty():
-        raise UsageError(f"there is no key: set {VARIABLE}, or name a file that holds it with --file")
+        raise UsageError(f"there is no key: set {VARIABLE}, or name a file that holds it with --file (- for a pipe)")
     return str(click.prompt("NGC API key", hide_input=True))
 
 
@@ -57,8 +62,8 @@ def _of_file(path: Path) -> str:
     from clara_argo.errors import NotFound, UsageError
 
     try:
-        with open(path, "rb") as file:
-            return file.read(LONGEST + 3).decode("ascii")
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else open(path, "rb") as file:
+            return file.read(LONGEST + 6).removeprefix(BOM_UTF8).decode("ascii")
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file; --file names the file that holds the key") from None
     except OSError as error:

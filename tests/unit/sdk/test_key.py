@@ -47,6 +47,12 @@ def test_from_a_file_and_before_the_environment(
     check(kept, type_(f"clara-wf setkey --file {tmp_path}/key"))
 
 
+@pytest.mark.parametrize("data", [KEY.encode(), b"\xef\xbb\xbf%s\r\n" % KEY.encode()])
+def test_from_a_pipe(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    check(kept, type_("clara-wf setkey --file -"))
+
+
 def test_from_a_hidden_prompt(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
