@@ -157,8 +157,9 @@ def _services(file: _File) -> None:
     if platform.flag("upload-metadata"):
         message = "'upload-metadata' is not followed: no patient data become labels of a job"
         file.findings.notice("metadata", message, platform.at("upload-metadata"), "delete it")
-    for fields, key in ((platform, "endpoint"), (services, "results-service-endpoint")):
-        if fields.get(key) is not None:
+    others = [(platform, key) for key in _PLATFORM if key != "upload-metadata"]
+    for fields, key in (*others, (services, "results-service-endpoint")):
+        if key in fields:
             message = f"{key!r} is not followed: jobs run where 'runner' says"
             file.findings.notice("services", message, fields.at(key), "runner: local, or the name of a cluster")
 

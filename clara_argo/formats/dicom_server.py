@@ -283,6 +283,9 @@ def _titles(file: _File) -> dict[str, float]:
 
 
 def _not_followed(fields: Fields) -> None:
+    if fields.get("name") is not None:
+        message = "'name' of an AE title is not followed: a route is called after the entry that names a workflow"
+        fields.findings.notice("title-name", message, fields.at("name"))
     if fields.get("timeout-group") is not None:
         message = "'timeout-group' is not followed: what it meant is lost"
         fields.findings.notice("timeout-group", message, fields.at("timeout-group"))

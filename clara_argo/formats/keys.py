@@ -29,17 +29,6 @@ class Key:
     fate: Fate
     becomes: str
 
-    @property
-    def name(self) -> str:
-        """The last word of the path, without brackets."""
-        return self.path.rpartition(".")[2].removesuffix("[]")
-
-
-def names(table: Iterable[Key]) -> frozenset[str]:
-    """Every word of every path: what a reader may meet as a key."""
-    words = (word.removesuffix("[]") for key in table for word in key.path.split("."))
-    return frozenset(word for word in words if word and word != "*")
-
 
 def markdown(table: Iterable[Key]) -> str:
     """As a table of Markdown, in the order given."""

@@ -6,6 +6,7 @@ CLARA_REGENERATE=1 rewrites the page.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from clara_argo.formats import (
     peers,
 )
 from clara_argo.formats.fields import Fields
-from clara_argo.formats.keys import Fate, Key, markdown, names
+from clara_argo.formats.keys import Fate, Key, markdown
 from clara_argo.source import Findings, List, Map, Node, Text
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dialects.md"
@@ -87,7 +88,7 @@ def file_of(table: Sequence[Key]) -> Node:
 def _node(paths: Collection[tuple[str, ...]]) -> Node:
     inner = [path for path in paths if path]
     if not inner:
-        return Text("1", "f", 1, 1)
+        return Text("true", "f", 1, 1)
     pairs: list[tuple[Text, Node]] = []
     for word in dict.fromkeys(path[0].removesuffix("[]") for path in inner):
         below = [path for path in inner if path[0].removesuffix("[]") == word]
@@ -137,10 +138,10 @@ def json_adapter(findings: Findings) -> None:
 
 def objects(findings: Findings) -> None:
     node = file_of(adapter_parts.TABLE)
-    text = as_text(node).replace('"apiVersion": "1"', '"apiVersion": "dicom.clara.nvidia.com/v1"')
+    text = as_text(node).replace('"apiVersion": "true"', '"apiVersion": "dicom.clara.nvidia.com/v1"')
     from clara_argo.source import documents
 
-    adapter_parts.entries(documents(text.replace('"kind": "1"', '"kind": "Source"'), "f"), findings)
+    adapter_parts.entries(documents(text.replace('"kind": "true"', '"kind": "Source"'), "f"), findings)
 
 
 READERS: dict[str, tuple[Sequence[Key], Callable[[Findings], None]]] = {
@@ -151,6 +152,11 @@ READERS: dict[str, tuple[Sequence[Key], Callable[[Findings], None]]] = {
     "json-adapter": (adapter_json.TABLE, json_adapter),
     "objects": (adapter_parts.TABLE, objects),
 }
+
+
+def names(table: Sequence[Key]) -> set[str]:
+    """Every word of every path, as keys compare."""
+    return {peers.plain(word.removesuffix("[]")) for key in table for word in key.path.split(".")}
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -170,14 +176,26 @@ def test_a_table_has_the_keys_that_its_reader_knows(name: str, monkeypatch: pyte
     except DefinitionError as error:
         findings.extend(error.findings)
     assert [str(finding) for finding in findings.all if finding.code == "unknown-key"] == []
-    have = set(map(peers.plain, names(table)))
-    assert asked and {key for key in asked if peers.plain(key) not in have} == set()
+    assert asked and {key for key in asked if peers.plain(key) not in names(table)} == set()
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_no_key_stands_twice_in_a_table(name: str) -> None:
     paths = [key.path for key in READERS[name][0]]
     assert len(paths) == len(set(paths)) and all(key.becomes for key in READERS[name][0])
+
+
+@pytest.mark.parametrize("name", ["early-adapter", "json-adapter"])
+def test_what_is_not_followed_is_said(name: str) -> None:
+    table, read = READERS[name]
+    findings = Findings("f")
+    try:
+        read(findings)
+    except DefinitionError as error:
+        findings.extend(error.findings)
+    said = {peers.plain(word) for finding in findings.all for word in re.findall(r"'([^' ]+)'", finding.message)}
+    unused = {peers.plain(key.path.rpartition(".")[2].removesuffix("[]")) for key in table if key.fate is Fate.UNUSED}
+    assert unused - said == set()
 
 
 def test_what_the_tables_refuse_is_an_error() -> None:
