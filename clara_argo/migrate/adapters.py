@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from clara_argo import project, shipped
+from clara_argo.errors import Finding
 from clara_argo.formats import adapter, adapter_json, adapter_parts
+from clara_argo.formats.fields import as_text
 from clara_argo.graph import Graph
 from clara_argo.migrate.reading import Reading
 from clara_argo.model.route import Configuration, Route
 from clara_argo.model.workflow import Workflow
-from clara_argo.source import Findings, Node, short
+from clara_argo.source import Findings, List, Map, Node, Text, short
 
 REGISTERED, SENT = "register-results", "ClaraSCU"  # a kept key of pipelines: where their results were to go
 
@@ -39,6 +41,26 @@ def join(readings: Sequence[Reading], findings: Findings) -> Configuration | Non
     if own.failed or (files and files[0].ours):
         return None
     return configuration
+
+
+def comments(readings: Sequence[Reading], findings: Sequence[Finding]) -> str:
+    """What the adapter's old files say and nobody knows here, a line each, harmless whatever it is."""
+    unknown = {(f.source, f.line, f.column) for f in findings if f.code == "unknown-key"}
+    pairs = [pair for reading in readings for node in reading.nodes for pair in _pairs(node)]
+    kept = [(key, value) for key, value in pairs if (key.source, key.line, key.column) in unknown]
+    lines = (f"# {json.dumps(key)}: {json.dumps(as_text(value))}\n" for key, value in kept)
+    return "# Not known, and not followed; from the files that this one was made of:\n" + "".join(lines) if kept else ""
+
+
+def _pairs(node: Node) -> Iterator[tuple[Text, Node]]:
+    """Every key with its value, also in what they hold. Depth is bounded by the reader."""
+    if isinstance(node, List):
+        for item in node:
+            yield from _pairs(item)
+    elif isinstance(node, Map):
+        for key in node:
+            yield key, node[key]
+            yield from _pairs(node[key])
 
 
 def pointed(configuration: Configuration, graphs: Sequence[Graph], findings: Findings) -> Configuration:

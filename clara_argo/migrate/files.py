@@ -63,7 +63,9 @@ def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str,
     for reading in readings:
         made.take(reading)
     if configured is not None:
-        made.texts["adapter.yaml"] = as_yaml(written.configuration(adapters.pointed(configured, made.graphs, findings)))
+        pointed = adapters.pointed(configured, made.graphs, findings)
+        unknown = adapters.comments(readings, findings.all)
+        made.texts["adapter.yaml"] = as_yaml(written.configuration(pointed)) + unknown
     rows = tuple(row for reading in readings for row in reading.rows(findings.all))
     if findings.failed:
         return Migration(texts={}, copies={}, rows=rows, findings=findings.all)

@@ -27,6 +27,7 @@ from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Node, documents
 
 PIPELINE = re.compile(r"^api-version *:", re.MULTILINE)  # the files that have parameters
+ANYWHERE = range(1, source.MAX_DEPTH + 1)  # what is not known of an adapter is kept in comments
 OURS = "ours already; copied as it is"
 
 
@@ -44,6 +45,7 @@ class Reading:
     stages: Mapping[str, StageSpec] = field(default_factory=dict)  # those of the file's project, and the shipped ones
     configuration: Node | None = None
     parts: Sequence[adapter_parts.Found] = ()
+    nodes: Sequence[Node] = ()  # of a configuration or its parts, whole
     findings: tuple[Finding, ...] = ()
     keys: Sequence[table.Written] = ()
     known: Sequence[Key] = ()
@@ -97,9 +99,9 @@ def _may_be_parts(text: str) -> bool:
 
 
 def _parts(reading: Reading, nodes: Sequence[Node], findings: Findings) -> None:
-    reading.parts = adapter_parts.entries(nodes, findings)
+    reading.parts, reading.nodes = adapter_parts.entries(nodes, findings), nodes
     reading.keys = [key for node in nodes for key in table.written(node)]
-    reading.known = adapter_parts.TABLE
+    reading.known, reading.depths = adapter_parts.TABLE, ANYWHERE
 
 
 def _configuration(reading: Reading, text: str, findings: Findings) -> None:
@@ -108,8 +110,8 @@ def _configuration(reading: Reading, text: str, findings: Findings) -> None:
     except DefinitionError as error:
         findings.extend(error.findings)
         return
-    reading.configuration = node
-    reading.keys = tuple(table.written(node))
+    reading.configuration, reading.nodes = node, (node,)
+    reading.keys, reading.depths = tuple(table.written(node)), ANYWHERE
     if adapter_json.is_root(node):
         reading.known = adapter_json.TABLE
     elif dicom_server.looks_like(node):

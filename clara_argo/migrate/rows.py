@@ -177,7 +177,7 @@ def _fate(path: Path, key: Key | None, finding: Finding | None, depths: Collecti
         return name, Fate.REPAIRED, finding.message
     if finding is not None:
         kept = len(path) in depths
-        return name, *((Fate.KEPT, "not known; kept as it is") if kept else (Fate.UNUSED, "not known; left out"))
+        return name, *((Fate.KEPT, "not known; kept") if kept else (Fate.UNUSED, "not known; left out"))
     if key is None:
         return name, Fate.KEPT if depths else Fate.UNUSED, "with the key above"
     # A refused key that was no error has a value that can be followed; a repair that was not needed is none.

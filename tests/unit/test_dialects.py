@@ -44,7 +44,7 @@ says it for the keys of your files, with line and column; see [moving an old ins
 | refused | an error, because the result would be another one without it |
 
 A key that is in no table is a warning that names the nearest known one. In a workflow, a stage or an operator it is
-kept, elsewhere left out. Under `--strict`, warnings and repairs are errors.
+kept; of an adapter, as a comment; elsewhere it is left out. Under `--strict`, warnings and repairs are errors.
 """
 EARLY = """\
 Told by `##BEGIN_x##`, by a line that is only an id, or by mappings below `stages:` or `workflows:`. Keys compare as

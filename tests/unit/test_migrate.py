@@ -166,9 +166,17 @@ def test_every_key_has_a_place_and_a_fate(tmp_path: Path) -> None:
     assert row(made, "workflows.*") == ("values.yaml:13:2", Fate.REPAIRED, "R2")
     assert row(made, "workflows.*.waitLocks[]") == ("values.yaml:16:2", Fate.MAPPED, "")
     assert row(made, "workflows.*.ioFolders[]") == ("values.yaml:17:2", Fate.REPAIRED, "R7")
-    assert row(made, "prot") == ("server.yaml:2:1", Fate.UNUSED, "")
+    assert row(made, "prot") == ("server.yaml:2:1", Fate.KEPT, "")
     assert row(made, "workflows[].name") == ("server.yaml:8:1", Fate.REPAIRED, "R3")
     assert row(made, "dicom.scp.sources[].host-ip") == ("server.yaml:5:32", Fate.MAPPED, "")
+
+
+def test_what_nobody_knows_of_an_adapter_stays_in_comments(tmp_path: Path) -> None:
+    odd = 'prot: "a\\nport: 1"\n"x\\nhost: y": {deep: [1]}\nport: 1'
+    made = migrate(lay(tmp_path, server__yaml=SERVER.replace("port: 1", odd, 1)))
+    text = made.texts["adapter.yaml"]
+    assert text.endswith('# "prot": "a\\nport: 1"\n# "x\\nhost: y": "{\\"deep\\": [\\"1\\"]}"\n')
+    assert adapter.read(text)[0] == adapter.read(SERVER)[0]
 
 
 def test_a_wrong_value_is_said_of_its_key(tmp_path: Path) -> None:
@@ -177,7 +185,8 @@ def test_a_wrong_value_is_said_of_its_key(tmp_path: Path) -> None:
 
 
 def test_json_and_what_kubectl_printed_are_one_adapter(tmp_path: Path) -> None:
-    made = migrate(lay(tmp_path, appsettings__json=APPSETTINGS, values__yaml=VALUES, dump__yaml=DUMP))
+    dump = DUMP.replace("  status: {enabled: true}", "  status: {enabled: true}\n  stray: 1")
+    made = migrate(lay(tmp_path, appsettings__json=APPSETTINGS, values__yaml=VALUES, dump__yaml=dump))
     assert not made.failed
     (route,) = adapter.read(made.texts["adapter.yaml"])[0].routes
     assert (route.name, route.called, route.sources) == ("user-workflow", "CT_AI", ("CT1",))
@@ -185,6 +194,7 @@ def test_json_and_what_kubectl_printed_are_one_adapter(tmp_path: Path) -> None:
     assert route.destinations == ("pacs",)
     codes = {finding.code for finding in made.findings}
     assert {"R6", "disabled", "unknown-workflow"} <= codes
+    assert row(made, "items[].stray")[1] is Fate.KEPT and made.texts["adapter.yaml"].endswith('# "stray": "1"\n')
     assert row(made, "items[].metadata.name") == ("dump.yaml:6:14", Fate.MAPPED, "")
     assert row(made, "items[].spec") == ("dump.yaml:7:3", Fate.MAPPED, "")
 
