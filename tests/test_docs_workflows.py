@@ -51,8 +51,6 @@ def test_every_id_of_early_access_is_there(tmp_path: Path) -> None:
         "dicom-writer-only": "eb66f705-13ea-402c-8baa-143fb3fd9cd5",
         "recon-only": "613e3fce-0d96-495a-a760-f43e68deefd8",
         "recon-ai": "21dd9b92-f307-4e68-ba31-fe8b1449ceea",
-        "recon-only": "613e3fce-0d96-495a-a760-f43e68deefd8",
-        "recon-ai": "21dd9b92-f307-4e68-ba31-fe8b1449ceea",
     }
     found = {graph.workflow.name: graph.workflow for graph in graphs(tmp_path)}
     assert ids.items() <= {name: workflow.id for name, workflow in found.items()}.items()

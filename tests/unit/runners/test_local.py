@@ -193,11 +193,9 @@ def test_several_results_are_sub_folders(world: LocalWorld, tmp_path: Path) -> N
 
 
 def test_a_stage_may_read_a_folder_in_an_output(world: LocalWorld) -> None:
-    first = graphs.shell(
-        world.root, "a", 'echo 1 > "$CLARA_OUTPUT/left/x"; mkdir "$CLARA_OUTPUT/right"; echo 2 > "$CLARA_OUTPUT/right/y"',
-        output_paths={"left": "/left"},
-    )  # fmt: skip
-    look = 'cd "$CLARA_INPUT"; find -type f | sort > "$CLARA_OUTPUT/seen"; echo "$NVIDIA_CLARA_INPUTPATHS" >> "$CLARA_OUTPUT/seen"'
+    write = 'cd "$CLARA_OUTPUT"; echo 1 > left/x; mkdir right; echo 2 > right/y'
+    first = graphs.shell(world.root, "a", write, output_paths={"left": "/left"})
+    look = 'cd "$CLARA_INPUT"; (find -type f | sort; echo "$NVIDIA_CLARA_INPUTPATHS") > "$CLARA_OUTPUT/seen"'
     both, one, none = (graphs.shell(world.root, name, look) for name in ("both", "one", "none"))
     reads = (Read("a", "left"), Read("a", "right"))
     nodes = [
