@@ -6,7 +6,7 @@ writes. Operators that register results become the workflow's result. What such 
 
 from __future__ import annotations
 
-from clara_argo.formats.operators.pipeline import is_pipeline, read
+from clara_argo.formats.operators.pipeline import read
 from clara_argo.formats.operators.table import TABLE
 
-__all__ = ["TABLE", "is_pipeline", "read"]
+__all__ = ["TABLE", "read"]

@@ -28,11 +28,6 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:clara:pipeline")  # of ids; such
 ORCHESTRATORS = ("clara", "argo")
 
 
-def is_pipeline(top: Map) -> bool:
-    """Whether a document is one of these."""
-    return {"api-version", "operators"} <= set(top)
-
-
 def read(
     top: Node, findings: Findings, *, folder: Path | None = None, values: Mapping[str, str] | None = None
 ) -> Workflow:
