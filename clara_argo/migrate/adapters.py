@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 
 from clara_argo import project, shipped
 from clara_argo.errors import Finding
 from clara_argo.formats import adapter, adapter_json, adapter_parts
 from clara_argo.formats.fields import as_text
+from clara_argo.formats.old_adapter import SPOOL
 from clara_argo.graph import Graph
 from clara_argo.migrate.reading import Reading
 from clara_argo.model.route import Configuration, Route
@@ -69,7 +71,17 @@ def pointed(configuration: Configuration, graphs: Sequence[Graph], findings: Fin
     known = (*own, *project.workflows(shipped.folder("templates")))
     routes = [_running(route, own, known, findings) for route in configuration.routes]
     names = {destination.name for destination in configuration.destinations}
-    return replace(configuration, routes=tuple(_sending(route, own, names, findings) for route in routes))
+    routes = [_sending(route, own, names, findings) for route in routes]
+    return replace(configuration, routes=tuple(routes), spool=_beside(configuration.spool, findings))
+
+
+def _beside(spool: str, findings: Findings) -> str:
+    """A path that began at the old file would lead somewhere else from the new one."""
+    if spool == SPOOL or PurePath(spool).is_absolute():
+        return spool
+    message = f"the spool {short(spool)} began at the old file; the new adapter has its own, beside adapter.yaml"
+    findings.notice("spool", message, None, "write an absolute path to go on with the old one")
+    return SPOOL
 
 
 def _running(route: Route, own: Sequence[Workflow], known: Sequence[Workflow], findings: Findings) -> Route:

@@ -179,6 +179,13 @@ def test_what_nobody_knows_of_an_adapter_stays_in_comments(tmp_path: Path) -> No
     assert adapter.read(text)[0] == adapter.read(SERVER)[0]
 
 
+@pytest.mark.parametrize(("spool", "new"), [("../../spool", "spool"), ("/var/spool", "/var/spool"), ("spool", "spool")])
+def test_a_spool_does_not_move_with_the_file(tmp_path: Path, spool: str, new: str) -> None:
+    made = migrate(lay(tmp_path, server__yaml=f"spool: {spool}\n{SERVER}"))
+    assert adapter.read(made.texts["adapter.yaml"])[0].spool == new
+    assert any(finding.code == "spool" for finding in made.findings) is (spool != new)
+
+
 def test_a_wrong_value_is_said_of_its_key(tmp_path: Path) -> None:
     made = migrate(lay(tmp_path, server__yaml=SERVER.replace("port: 11112", "port: x", 1)))
     assert row(made, "dicom.scp.port") == ("server.yaml:2:1", Fate.REFUSED, "") and made.failed and not made.texts
