@@ -117,7 +117,8 @@ def _contract(spec: StageSpec, folders: Folders[P]) -> dict[str, str]:
 
 def _twins(spec: StageSpec, folders: Folders[P], own: Mapping[str, str]) -> dict[str, str]:
     inputs = folders.inputs or {spec.mount_in: folders.input}
-    outputs = folders.outputs or {spec.mount_out: folders.output}
+    whole = {spec.mount_out: folders.output} if not folders.outputs or "" in spec.output_paths else {}
+    outputs = whole | dict(folders.outputs)  # the main folder first: programs take the first entry
     texts = {
         "NVIDIA_CLARA_INPUTPATHS": ";".join(f"{name}:{path}" for name, path in inputs.items()),
         "NVIDIA_CLARA_OUTPUTPATHS": ";".join(f"{name}:{path}" for name, path in outputs.items()),

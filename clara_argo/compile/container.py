@@ -189,9 +189,8 @@ def own_mounts(node: Node, below: str = "", locks: str = "locks", logs: str = "l
     """Mounts of what a stage writes. `below`: prefix of its folders in the volume."""
     where = folders(node)
     yield mount(where.output, f"{below}output")
-    for name, path in where.outputs.items():
-        if path != where.output / name:
-            yield mount(path, f"{below}output/{name}")
+    for name, path in where.outputs.items():  # also where it would be anyway: mounted, it is there from the start
+        yield mount(path, f"{below}output/{name}")
     yield mount(where.locks, locks)
     yield mount(where.logs, logs)
     if where.publish is not None:

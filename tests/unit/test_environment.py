@@ -92,7 +92,7 @@ def test_places_of_its_own() -> None:
     env, _ = found(replace(own, reads=tuple(reads)), "container")
     assert env["NVIDIA_CLARA_INPUTPATHS"] == "liver:/input;payload:/dcm"
     assert (env["NVIDIA_CLARA_INPUT"], env["NVIDIA_CLARA_OUTPUT"]) == ("/input", "/output")
-    assert env["NVIDIA_CLARA_OUTPUTPATHS"] == "seg:/output/seg"
+    assert env["NVIDIA_CLARA_OUTPUTPATHS"] == "output:/output;seg:/output/seg"
 
 
 @pytest.mark.parametrize("address", ["triton", "", ":8001"])
