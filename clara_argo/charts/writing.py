@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from clara_argo import source
@@ -10,10 +11,11 @@ from clara_argo.artifacts import tree
 from clara_argo.charts.workflow import KIND, Chart, chart
 from clara_argo.errors import DefinitionError, UsageError
 from clara_argo.graph import Graph
-from clara_argo.source import Map
+from clara_argo.source import Map, Text, short
 
 # What an earlier chart of ours may hold and the next one does not.
 LEFT = re.compile(r"(workflow|(stage|part)-[0-9]+)\.yaml")
+ROOM = ".part"  # in the folder: where a chart lies until all of it is written; Helm passes over it
 
 
 def publish(graph: Graph, name: str, folder: Path, *, fused: bool = False, strict: bool = False) -> Chart:
@@ -27,46 +29,55 @@ def publish(graph: Graph, name: str, folder: Path, *, fused: bool = False, stric
 
 
 def write(made: Chart, folder: Path) -> None:
-    """Raises UsageError, TryAgain."""
-    check(folder)
+    """All or nothing, as far as a folder allows it. Raises UsageError, TryAgain."""
+    check(folder, made.kind)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in made.files.items():
+        _laid(made, folder / ROOM)
+        for path in made.files:
             (folder / path).parent.mkdir(exist_ok=True)
-            _replace(folder / path, text)
+            (folder / ROOM / path).replace(folder / path)
         for old in (folder / "files").glob("*.yaml"):
             if LEFT.fullmatch(old.name) and f"files/{old.name}" not in made.files:
                 old.unlink()
     except OSError as error:
         raise tree.unwritable(error, folder, "name another folder") from None
+    finally:
+        shutil.rmtree(folder / ROOM, ignore_errors=True)
 
 
-def check(folder: Path) -> None:
-    """Raises UsageError for a folder that is not ours to write to."""
+def check(folder: Path, kind: str) -> None:
+    """Raises UsageError for a folder that is not ours to write charts of this kind to."""
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; name a new one")
-    if not any(folder.iterdir()):
+    if not any(path.name != ROOM or path.is_symlink() for path in folder.iterdir()):
         return
-    if not _ours(folder / "Chart.yaml"):
+    found = _kind(folder / "Chart.yaml")
+    if not found:
         raise UsageError(f"{folder} holds something else than a chart of ours; name a new folder or an empty one")
+    if found != kind:
+        raise UsageError(f"{folder} holds a chart of another kind, {short(found)}; name a new folder or an empty one")
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise UsageError(f"{path} is a link, and leads elsewhere; remove it, or name a new folder")
 
 
-def _ours(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    """What a Chart.yaml of ours says it is; "" for another one."""
     try:
         (head,) = source.documents(source.read(path), str(path)) if path.is_file() else ((),)
     except (DefinitionError, ValueError):
-        return False
+        return ""
     noted = head.get("annotations") if isinstance(head, Map) else None
-    return isinstance(noted, Map) and KIND in noted
+    kind = noted.get(KIND) if isinstance(noted, Map) else None
+    return str(kind) if isinstance(kind, Text) else ""
 
 
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="")
-    part.replace(path)
+def _laid(made: Chart, room: Path) -> None:
+    """What a killed run has left there goes first."""
+    shutil.rmtree(room, ignore_errors=True)
+    for path, text in made.files.items():
+        (room / path).parent.mkdir(parents=True, exist_ok=True)
+        (room / path).write_text(text, encoding="utf-8", newline="")

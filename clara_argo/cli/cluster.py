@@ -179,7 +179,7 @@ def chart(output: Path) -> None:
     """
     from clara_argo.charts import platform, writing
 
-    writing.check(output)
+    writing.check(output, platform.PLATFORM_CHART)
     made = platform.chart()
     writing.write(made, output)
     click.echo(f"{output}/")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clara_argo import charts, project, shipped
-from clara_argo.errors import UsageError
+from clara_argo.charts import writing
+from clara_argo.charts.workflow import PLATFORM_CHART
+from clara_argo.errors import TryAgain, UsageError
 
 ORGANS = project.graph(shipped.folder("templates") / "workflows" / "ct-organs.yaml")
 
@@ -47,6 +52,44 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=name):
             charts.publish(ORGANS, "organs", tmp_path / name)
     assert contents(tmp_path) == before
+
+
+def test_a_chart_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    """A mixture of two would be installed as one."""
+    platform = replace(charts.chart(ORGANS, "organs"), kind=PLATFORM_CHART)
+    charts.publish(ORGANS, "organs", tmp_path / "workflow")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="of another kind, 'workflow'"):
+        writing.write(platform, tmp_path / "workflow")
+    assert contents(tmp_path) == before
+
+
+def full(self: Path, *_: object, **__: object) -> int:
+    if self.name == "values.schema.json":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return 0
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_changes_nothing(tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No half of a chart is left, which Helm would install without a word."""
+    if there:
+        charts.publish(ORGANS, "old", tmp_path / "chart")
+    before = contents(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(TryAgain):
+        charts.publish(ORGANS, "organs", tmp_path / "chart")
+    assert contents(tmp_path) == before
+
+
+def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+    left = tmp_path / "chart" / writing.ROOM / "files" / "x.yaml"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    assert writing.ROOM in (shipped.folder("templates") / "charts" / "workflow" / ".helmignore").read_text().split()
+    charts.publish(ORGANS, "organs", tmp_path / "chart")
+    charts.publish(ORGANS, "organs", tmp_path / "whole")
+    assert contents(tmp_path / "chart") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("link", ["templates", "values.yaml", "files"])
