@@ -307,12 +307,12 @@ def files_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def workflows(root: Path) -> tuple[Workflow, ...]:
-    """Every workflow that can be run by name: the project's, then the shipped ones."""
-    found: dict[str, Workflow] = {}
-    for path in (*_own_files(root), *_shipped_files()):
-        for workflow in _collected(path) or ():
-            found.setdefault(workflow.name, workflow)
-    return tuple(found.values())
+    """Every workflow that can be run by name or id: the project's, also two of one name, then the shipped ones whose
+    name is not taken."""
+    own = [workflow for path in _own_files(root) for workflow in _collected(path) or ()]
+    taken = {workflow.name for workflow in own}
+    rest = [workflow for path in _shipped_files() for workflow in _collected(path) or ()]
+    return (*own, *(workflow for workflow in rest if workflow.name not in taken))
 
 
 def unreadable(root: Path) -> tuple[str, ...]:

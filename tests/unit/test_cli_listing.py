@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_a_name_that_steers_a_terminal_is_shown_as_text(folder: Path) -> None:
     assert "\x1b" not in shown and r"\x1b[2Jm.yaml" in shown
     path.write_text(path.read_text().replace("name: bone", 'name: "\\e[2Jx"'))
     assert "\x1b" not in clara("workflows", "list").stdout
+
+
+def test_two_files_with_one_name_are_both_listed(folder: Path) -> None:
+    text = (folder / "workflow.yaml").read_text()
+    (folder / "workflows").mkdir()
+    other = "11111111-1111-1111-1111-111111111112"
+    (folder / "workflows" / "b.yaml").write_text(re.sub(r"(?m)^id: .*", f"id: {other}", text))
+    rows = clara("workflows", "list").stdout.splitlines()
+    assert [row.split()[0] for row in rows[1:3]] == ["bone", "bone"] and other in rows[2]
+    assert "rename all but one" in clara("workflows", "show", "bone", code=64).stderr
 
 
 def test_one_workflow_by_name_and_by_id(folder: Path) -> None:
