@@ -91,7 +91,7 @@ class Containers:
         spec, at = node.spec, node.step.stage
         self._check_image(node, findings)
         if not spec.command:
-            hint = "add command: to its stage.yaml; what the image starts by itself is known to its registry only"
+            hint = "add command: to its definition; what the image starts by itself is known to its registry only"
             findings.error("no-command", f"stage {node.name!r} has no command", at, hint)
         known = dict.fromkeys(self._variables(node, ""), "")
         for what, text in _texts(node):
