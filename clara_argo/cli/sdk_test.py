@@ -96,15 +96,30 @@ def _alone(job: str) -> Iterator[None]:
     from clara_argo import home
     from clara_argo.errors import Held
 
-    folder = home.state() / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{job}.lock", "w") as file:
+    lock = home.state() / "samples" / f".{job}.lock"
+    with _written():
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    with open(lock, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             message = f"job {job} is being started by another clara-wf"
             raise Held(f"{message}; try again when it has ended, or name another JOB_ID") from None
         yield
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Raises UsageError or TryAgain in place of what the system says when it takes no file."""
+    from clara_argo import home
+    from clara_argo.artifacts import tree
+
+    try:
+        yield
+    except OSError as error:
+        hint = "jobs and their input are kept there: set CLARA_HOME to a folder that can be written to"
+        raise tree.unwritable(error, home.state(), hint) from None
 
 
 def _make_room(found: Found) -> None:
@@ -143,6 +158,8 @@ def _made(graph: Graph, job: str) -> Path:
     from clara_argo.demo import samples
 
     folder = home.state() / "samples" / job
-    tree.remove(folder)
-    talk(f"{samples.lay(graph, folder)}, in {folder}")
+    with _written():
+        tree.remove(folder)
+        told = samples.lay(graph, folder)
+    talk(f"{told}, in {folder}")
     return folder

@@ -106,6 +106,15 @@ def test_a_failed_job_says_how_to_go_on(sdk: Path, type_: Type, tmp_path: Path) 
     assert not Path("test-w").exists()
 
 
+def test_a_home_that_takes_no_files_is_said(
+    sdk: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CLARA_HOME", str(tmp_path / "file"))
+    done = type_(f"clara-wf test {ID} --input {tmp_path}/in", code=64)
+    assert "file cannot be written to" in done.err and "set CLARA_HOME" in done.err
+
+
 def test_engines_are_those_there_are(sdk: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(sdk_test.ENGINES) == {*engines.ENGINES, sdk_test.ARGO}
     monkeypatch.setenv("PATH", "")
