@@ -178,8 +178,9 @@ def chart(output: Path) -> None:
       helm install platform charts/clara-platform --namespace clara --set-file adapter.configuration=adapter.yaml
     """
     from clara_argo.charts import platform, writing
+    from clara_argo.charts.workflow import PLATFORM_CHART
 
-    writing.check(output, platform.PLATFORM_CHART)
+    writing.check(output, PLATFORM_CHART)
     made = platform.chart()
     writing.write(made, output)
     click.echo(f"{output}/")
