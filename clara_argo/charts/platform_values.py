@@ -12,6 +12,7 @@ from clara_argo.charts.values import (
     FLAG,
     NAME,
     QUANTITY,
+    REGISTRY,
     SELECTOR,
     TEXT,
     TOLERATION,
@@ -86,7 +87,7 @@ def text(values: Object, title: str) -> str:
 def schema() -> str:
     properties = {
         "global": {"type": "object"},
-        "registry": pattern(r"^[^\s]*$"),
+        "registry": pattern(REGISTRY),
         "pullSecrets": many(pattern(NAME)),
         "image": closed(
             {

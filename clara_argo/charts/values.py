@@ -15,6 +15,7 @@ NAME = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
 QUANTITY = r"^[0-9]+([.][0-9]+)?([numkKMGTPE]|[KMGTPE]i)?$"
 TITLE = r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$"  # an AE title without outer blanks
 RESOURCE = r"^[a-zA-Z0-9]([-_./a-zA-Z0-9]{0,252}[a-zA-Z0-9])?$"
+REGISTRY = r"^(\[[0-9a-fA-F:]+\])?[^\s:]*(:[0-9]+)?(/[^\s:]*)?$"  # a host, not an address of the web
 MOST_SECONDS = 10**9
 
 
@@ -123,7 +124,7 @@ TOLERATION = closed(
     },
     "key", "operator", "value", "effect", "tolerationSeconds",
 )  # fmt: skip
-PEER = {"name": TEXT, "aeTitle": pattern(TITLE), "host": pattern(r"^[-._:a-zA-Z0-9]{1,253}$")}
+PEER = {"name": TEXT, "aeTitle": pattern(TITLE), "host": pattern(r"^[._:a-zA-Z0-9][-._:a-zA-Z0-9]{0,252}$")}
 STAGE = closed(
     {
         "image": closed(
@@ -150,12 +151,12 @@ def schema(values: Object) -> str:
         "name": pattern(r"^[^\n]{1,255}$"),
         "called": pattern(f"^$|{TITLE}"),
         "sources": many(closed(dict(PEER), "name", "host")),
-        "settle": closed({"quiet": {"type": "number", "minimum": 0.001}, "max": {"type": "number", "minimum": 0.001}}),
+        "settle": closed({"quiet": _seconds(86400), "max": _seconds(7 * 86400)}),  # as the adapter takes them
         "destinations": many(closed({**PEER, "port": whole(1, 65535)}, "name")),
     }
     properties = {
         "global": {"type": "object"},  # Helm hands it to every chart
-        "registry": pattern(r"^[^\s]*$"),
+        "registry": pattern(REGISTRY),
         "pullSecrets": many(pattern(NAME)),
         "imagePullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
         "stages": closed(dict.fromkeys(values["stages"], STAGE)),
@@ -174,6 +175,10 @@ def schema(values: Object) -> str:
     }
     head: Object = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values"}
     return json.dumps(head | closed(properties, "global"), indent=1) + "\n"
+
+
+def _seconds(most: int) -> Object:
+    return {"type": "number", "minimum": 0.001, "maximum": most}
 
 
 def _asked_for() -> Object:

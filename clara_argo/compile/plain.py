@@ -13,7 +13,7 @@ TRUE = ("y", "yes", "true", "on")
 # What it is, which words, their first characters.
 KINDS = (
     ("bool", r"(?i:y|yes|n|no|true|false|on|off)", list("yYnNtTfFoO")),
-    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7]+|0[0-7_]*|[1-9][0-9_]*)", list("-+0123456789")),
+    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7]+|0[0-9_]*|[1-9][0-9_]*)", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 )

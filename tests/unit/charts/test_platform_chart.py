@@ -46,7 +46,7 @@ def settled(objects: list[Object]) -> dict[tuple[str, str], Object]:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("major", helm.EACH)
+@pytest.mark.parametrize("major", helm.EACH_LONG)
 def test_with_default_values_it_is_the_manifests(chart: Path, major: int) -> None:
     got, want = settled(list(helm.template(major, chart).values())), settled(platform.built())
     assert got == want and len(want) > 20
@@ -118,6 +118,14 @@ def test_another_configuration_starts_the_pod_again(chart: Path, tmp_path: Path,
         noted.append(found["StatefulSet", "clara-adapter"]["spec"]["template"]["metadata"]["annotations"])
     assert found["ConfigMap", "clara-adapter"]["data"]["adapter.yaml"] == text
     assert noted[0] != noted[1]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("major", helm.EACH_LONG)
+def test_routes_that_nobody_reads_are_refused(chart: Path, major: int) -> None:
+    routes = "routes[0].configMap=x,routes[0].files.a=route.yaml"
+    with pytest.raises(helm.Refused, match="adapter.configuration reads none of the routes"):
+        helm.template(major, chart, "--set", f"{routes},adapter.configuration=none")
 
 
 @needs_kubectl

@@ -34,7 +34,7 @@ ORGANS = shipped.folder("templates") / "workflows" / "ct-organs.yaml"
 HOSTILE = (
     "{{ .Values.x }}", "{{- fail `x` -}}", "}} {{", "`back`tick`", "it's \"quoted\"", "\\n \\\\ \\u0041",
     "#no: comment", "- {a: [b]}", "%d %s", "ü 漢字 \U0001f600", "trailing  ", "line\nbreak\ttab", "$(id) ${HOME} $$",
-    "yes", "0x10", "<&>", "\u2028 \u2029 \x85",
+    "yes", "0x10", "0_8", "1e3", "<&>", "\u2028 \u2029 \x85",
 )  # fmt: skip
 
 
@@ -164,9 +164,12 @@ CHANGES: dict[str, tuple[tuple[str, ...], dict[str, Any], Cluster]] = {
 }  # fmt: skip
 
 
+SHORT = {"times", "registry", "gpu", "whole"}  # the others in CI only
+
+
 @pytest.mark.parametrize("major", helm.EACH_LONG)
 @pytest.mark.parametrize("fused", [False, pytest.param(True, marks=pytest.mark.long)])
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", [pytest.param(one, marks=() if one in SHORT else pytest.mark.long) for one in CHANGES])
 def test_other_values_give_what_compiling_with_them_gives(tmp_path: Path, name: str, fused: bool, major: int) -> None:
     """But for the workflow's digest, which stays that of the file that was published."""
     values, of_stage, cluster = CHANGES[name]
@@ -252,6 +255,7 @@ WRONG = (
     "stages.ai.resources.request.cpu=1", "stages.ai=null", "stages.ai.image=x", "pullSecrets=x", "parallelism=0",
     "imagePullPolicy=Sometimes", "volumeSize=big", "route.create=true", "route.called=SEVENTEEN_LETTERS",
     "semaphore.jobs=-1", "accounts.create=maybe", "store.key=a b", "namespace=x", "route.destinations[0].aeTitle=X",
+    "registry=https://r.example", "route.settle.quiet=86401", "route.settle.max=604801", "route.sources[0].host=-x",
 )  # fmt: skip
 
 
@@ -270,6 +274,23 @@ def test_the_schema_names_all_that_is_wrong(chain: Path, major: int) -> None:
 def test_the_schema_refuses(chain: Path, value: str, major: int) -> None:
     with pytest.raises(helm.Refused, match="values don't meet|at '|schema"):
         helm.template(major, chain, "--set", value)
+
+
+# What only the adapter would see, and then it would not start: options beside a route that is right.
+UNFIT = {
+    "max is less than quiet": "route.settle.max=1",
+    'route.sources: two of them are named "second"': "route.sources[0].name=second",
+}
+
+
+@pytest.mark.parametrize("major", helm.EACH_LONG)
+@pytest.mark.parametrize("said", UNFIT)
+def test_a_route_that_would_stop_the_adapter_is_refused(tmp_path: Path, chain: Path, said: str, major: int) -> None:
+    values = tmp_path / "all.yaml"
+    values.write_text(EVERYTHING)
+    with pytest.raises(helm.Refused) as refused:
+        helm.template(major, chain, "-f", str(values), "--set", UNFIT[said])
+    assert said in str(refused.value)
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,7 @@
 {{- $own := dict "configMap" (dict "name" "clara-adapter") -}}
 {{- if not .Values.routes }}{{ merge (dict "name" "configuration") $own | toJson }}
 {{- else -}}
+{{- if not (contains "include" (lower .Values.adapter.configuration)) }}{{ fail "adapter.configuration reads none of the routes: add the line 'include: [routes/*/route.yaml]' to it" }}{{ end -}}
 {{- $sources := list $own -}}
 {{- range $route := .Values.routes -}}
 {{- $items := list -}}
