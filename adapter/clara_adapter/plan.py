@@ -146,8 +146,18 @@ def read(file: Path, *, strict: bool = False) -> Plan:
                 found.append(_finding(file, name, code, f"route {route.name!r}: {error}"))
     if strict:
         found = strictly(found)
-    spool = str((file.parent / configuration.spool).absolute())
-    return Plan(file=file, configuration=replace(configuration, spool=spool), graphs=graphs, findings=tuple(found))
+    configuration = replace(configuration, spool=_spool(file, configuration))
+    return Plan(file=file, configuration=configuration, graphs=graphs, findings=tuple(found))
+
+
+def spool(file: Path) -> str:
+    """Where the adapter of a configuration keeps its state. What runs is not looked at: a workflow that somebody edits
+    hides no job. Raises DefinitionError, NotFound."""
+    return _spool(file, reader.load(file)[0])
+
+
+def _spool(file: Path, configuration: Configuration) -> str:
+    return str((file.parent / configuration.spool).absolute())
 
 
 def _workflow(file: Path, root: Path, route: Route, name: str, strict: bool) -> tuple[Graph, tuple[Finding, ...]]:

@@ -106,9 +106,9 @@ def status(file: Path, form: str) -> None:
     """
     import json
 
-    from clara_adapter import overview
+    from clara_adapter import overview, plan
 
-    store = overview.open_store(_spool(file))
+    store = overview.open_store(plan.spool(file))
     try:
         found = overview.overview(store)
     finally:
@@ -130,23 +130,14 @@ def retry(file: Path, job: str | None, everything: bool) -> None:
       clara adapter retry --config adapter.yaml 6f1c…
       clara adapter retry --config adapter.yaml --all
     """
-    from clara_adapter import overview
+    from clara_adapter import overview, plan
     from clara_argo.errors import UsageError
 
     if (job is None) is not everything:
         raise UsageError("name one JOB, or say --all")
-    store = overview.open_store(_spool(file))
+    store = overview.open_store(plan.spool(file))
     try:
         done = overview.retry_all(store) if job is None else overview.retry(store, job)
     finally:
         store.close()
     click.echo("\n".join(done) or "nothing has failed")
-
-
-def _spool(file: Path) -> str:
-    from clara_adapter import plan
-
-    planned = plan.read(file)
-    planned.check()
-    assert planned.configuration is not None  # check() was called
-    return planned.configuration.spool

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from unit.sdk.typed import Done, typed
 
+from clara_adapter import plan
+from clara_adapter.spool import Spool
+from clara_adapter.store import Store
 from clara_argo import project
 from clara_argo.errors import NotFound, UsageError
 from clara_argo.sdk import layout
@@ -63,6 +66,23 @@ def test_the_adapters_file_wants_only_the_articles_block(sdk: Path, type_: Type)
     said = type_(f"clara adapter check --config {file}").out
     assert "route user-workflow: called CT_AI" in said and "user-ai -> dicom-writer" in said
     assert [line for line in said.splitlines() if "warning: " in line and str(file) in line and "R3" not in line] == []
+
+
+def test_a_workflow_that_is_being_edited_hides_no_job_of_the_adapter(sdk: Path, values: Path, type_: Type) -> None:
+    """What runs is read at the adapter's start; to look needs only where its state is."""
+    type_("clara-wf cs user-ai")
+    paste(values)
+    file = sdk / layout.ADAPTER
+    paste(file, "adapter.yaml")
+    config = plan.read(file).configuration
+    assert config is not None
+    state = Spool(Path(plan.spool(file))).state
+    state.parent.mkdir(parents=True, exist_ok=True)
+    Store(state).close()
+    values.write_text(values.read_text() + "  x: [\n")
+    assert type_(f"clara adapter status --config {file}").out.startswith("0 studies")
+    assert type_(f"clara adapter retry --all --config {file}").out == "nothing has failed\n"
+    assert plan.spool(file) == config.spool
 
 
 def test_a_stage_comes_and_goes(sdk: Path, values: Path, type_: Type) -> None:
