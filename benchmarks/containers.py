@@ -72,7 +72,7 @@ def main() -> None:
     rounds = options.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="clara-bench-") as name:
         try:
-            with box.opened(Path(name)) as podman:
+            with box.opened() as podman:
                 version = podman("--version").split()[-1]
                 pairs = measured(podman, Path(name), rounds)
         except LookupError as error:

@@ -1,7 +1,7 @@
 """A podman of the tests' own: its images, containers and settings lie in a folder and go with it. And the Docker that
 this machine has, where its daemon answers.
 
-    with box.opened(folder) as podman:      # a Box; or LookupError, which says what is missing
+    with box.opened() as podman:      # a Box; or LookupError, which says what is missing
         podman.load(archive)
 
 What a machine needs besides (limits that it does not let podman raise) stands in the folder's containers.conf.
@@ -13,8 +13,9 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster import image
@@ -82,16 +83,25 @@ def missing() -> str:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Box]:
-    """With an image SHELL. Raises LookupError with why containers cannot run here."""
+def opened() -> Iterator[Box]:
+    """With an image SHELL. Raises LookupError with why containers cannot run here.
+
+    Its folder is not pytest's: podman takes no runroot of more than 50 characters.
+    """
     if lacking := missing():
         raise LookupError(f"no {lacking} here")
-    box = Box(folder)
-    try:
-        _fill(box)
-        yield box
-    finally:
-        box("system", "reset", "--force")
+    with tempfile.TemporaryDirectory(prefix="clara-", dir="/tmp") as room:
+        box = Box(Path(room))
+        try:
+            _fill(box)
+        except LookupError:
+            with suppress(RuntimeError):  # what counts is why it could not be filled
+                box("system", "reset", "--force")
+            raise
+        try:
+            yield box
+        finally:
+            box("system", "reset", "--force")
 
 
 @contextmanager

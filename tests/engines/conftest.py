@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from engines import box
 
-OPEN = {"podman": box.opened, "docker": box.docker}
+
+@contextmanager
+def _podman(_folder: Path) -> Iterator[box.Box]:
+    with box.opened() as opened:
+        yield opened
+
+
+OPEN = {"podman": _podman, "docker": box.docker}
 
 
 @pytest.fixture(scope="session", params=list(OPEN))
@@ -21,10 +29,9 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[box.Box]:
-    folder: Path = tmp_path_factory.mktemp("podman")
+def podman() -> Iterator[box.Box]:
     try:
-        with box.opened(folder) as opened:
+        with box.opened() as opened:
             yield opened
     except LookupError as error:
         pytest.skip(str(error))

@@ -6,16 +6,13 @@ Nothing in the image knows clara-argo, but where a program imports Clara's libra
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import python_image
+from engines import box, python_image
 from support import STAGES
 from unit.runners import graphs
 from unit.runners.contract import JOB, end
@@ -30,50 +27,30 @@ pytestmark = pytest.mark.long
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "old_operators"
 IMAGE = "localhost/clara-argo/old-operators:1"
-# Limits that a machine may refuse to raise for a container.
-SETTINGS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
 DICOM = "\0" * 128 + "DICM"
 FIXED: dict[str, Any] = {"input_paths": ("/input",), "output_paths": {"": "/output"}}
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment for podman with a store of its own, which holds the image."""
-    reason = python_image.missing() or ("" if shutil.which("podman") else "podman")
-    if reason:
-        pytest.skip(f"not here: {reason}")
-    room = tmp_path_factory.mktemp("podman")
-    settings = room / "containers.conf"
-    settings.write_text(SETTINGS)
-    options = f"--root {room}/root --runroot {room}/run --storage-driver vfs"
-    environment = {"CONTAINERS_CONF": str(settings), "CLARA_ENGINE_OPTIONS": options}
-    programs = [(str(path), f"/app/{path.name}", "755") for path in PROGRAMS.iterdir() if path.is_file()]
+def programs(podman: box.Box, tmp_path_factory: pytest.TempPathFactory) -> box.Box:
+    """A podman which holds the image."""
+    if lacking := python_image.missing():
+        pytest.skip(f"not here: {lacking}")
+    files = [(str(path), f"/app/{path.name}", "755") for path in PROGRAMS.iterdir() if path.is_file()]
     libraries = [
         (str(path), f"/opt/clara/{path.relative_to(folder)}", "644")
         for folder, package in ((STAGES, STAGES / "clara_driver"), (shim.folder(), shim.package()))
         for path in package.rglob("*.py")
     ]
-    archive = room / "image.tar"
-    python_image.build(archive, IMAGE, [*programs, *libraries])
-    call(environment, "load", "--quiet", "--input", str(archive))
-    try:
-        call(environment, "run", "--rm", "--network", "none", IMAGE, "/bin/ls", "/app")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"podman cannot run containers here: {error.stderr.strip().splitlines()[-1:]}")
-    yield environment
-    call(environment, "rm", "--all", "--force")
-    call(environment, "rmi", "--all", "--force")
-
-
-def call(environment: dict[str, str], *words: str) -> str:
-    command = ["podman", *environment["CLARA_ENGINE_OPTIONS"].split(), *words]
-    env = {**os.environ, **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True).stdout
+    archive = tmp_path_factory.mktemp("image") / "image.tar"
+    python_image.build(archive, IMAGE, [*files, *libraries])
+    podman.load(archive)
+    return podman
 
 
 @pytest.fixture
-def runner(podman: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRunner]:
-    for name, value in podman.items():
+def runner(programs: box.Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRunner]:
+    for name, value in programs.environment().items():
         monkeypatch.setenv(name, value)
     with LocalRunner(tmp_path / "home", backoff=0.05, engine="podman") as made:
         yield made
