@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 
 FILE, VARIABLE, LONGEST = "ngc-api-key", "NGC_API_KEY", 1024
+CONFIG = "ngc-docker-config.json"  # the same key, as Kubernetes wants it
+REGISTRY, USER = "nvcr.io", "$oauthtoken"  # NVIDIA's registry has this one user
 
 
 @click.command()
@@ -19,7 +21,7 @@ FILE, VARIABLE, LONGEST = "ngc-api-key", "NGC_API_KEY", 1024
     "--file", "source", type=click.Path(path_type=Path), help="Take the key from this file; - is what is piped in."
 )
 def set_ngc_api_key(source: Path | None) -> None:
-    """Keep an NGC API key in a file that only you can read. You are never asked for one otherwise.
+    """Keep an NGC API key in two files that only you can read. You are never asked for one otherwise.
 
     The key is taken from --file, else from the variable NGC_API_KEY, else asked for without showing it. It is for
     images of nvcr.io, and only for whoever pulls them: the command says how a container engine and a cluster get it.
@@ -34,16 +36,26 @@ def set_ngc_api_key(source: Path | None) -> None:
     from clara_argo import home
 
     key = _checked(_given(source))
-    path = home.config() / FILE
-    _write(path, key)
-    quoted = shlex.quote(str(path))
+    path, config = home.config() / FILE, home.config() / CONFIG
+    _write(path, key + "\n")
+    _write(config, _login(key))
+    login = f"login {REGISTRY} --username '{USER}' --password-stdin < {shlex.quote(str(path))}"
     click.echo(
-        f"kept in {path}; to forget it, delete the file\n"
-        f"for podman:    podman login nvcr.io --username '$oauthtoken' --password-stdin < {quoted}\n"
-        f"for docker:    docker login nvcr.io --username '$oauthtoken' --password-stdin < {quoted}\n"
-        "for a cluster: kubectl create secret docker-registry ngc --docker-server=nvcr.io "
-        f"--docker-username='$oauthtoken' --docker-password=\"$(cat {quoted})\""
+        f"kept in {path}, and for a cluster in {config}; to forget it, delete both\n"
+        f"for podman:    podman {login}\n"
+        f"for docker:    docker {login}\n"
+        "for a cluster: kubectl create secret generic ngc --namespace clara --type=kubernetes.io/dockerconfigjson "
+        f"--from-file=.dockerconfigjson=/dev/stdin < {shlex.quote(str(config))}"
     )
+
+
+def _login(key: str) -> str:
+    """What `docker login` would keep."""
+    import json
+    from base64 import b64encode
+
+    auth = b64encode(f"{USER}:{key}".encode("ascii")).decode("ascii")
+    return json.dumps({"auths": {REGISTRY: {"username": USER, "password": key, "auth": auth}}}) + "\n"
 
 
 def _given(source: Path | None) -> str:
@@ -81,8 +93,8 @@ def _checked(text: str) -> str:
     return key
 
 
-def _write(path: Path, key: str) -> None:
-    """Nobody else can read it at any time, and whoever looks sees a whole key."""
+def _write(path: Path, text: str) -> None:
+    """Nobody else can read it at any time, and whoever looks sees the whole of it."""
     from clara_argo.errors import UsageError
 
     new = path.with_name(f".{path.name}.new")
@@ -90,7 +102,7 @@ def _write(path: Path, key: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.unlink(missing_ok=True)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(key + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)

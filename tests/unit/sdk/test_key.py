@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +32,12 @@ def type_(capsys: pytest.CaptureFixture[str]) -> Type:
 
 def check(kept: Path, said: Done) -> None:
     assert kept.read_text() == f"{KEY}\n" and kept.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
-    assert str(kept) in said.out and KEY not in said.out + said.err
+    config = kept.with_name("ngc-docker-config.json")
+    assert sorted(kept.parent.iterdir()) == [kept, config] and config.stat().st_mode & 0o777 == 0o600
+    login = json.loads(config.read_text())["auths"]["nvcr.io"]
+    assert (login["username"], login["password"]) == ("$oauthtoken", KEY)
+    assert base64.b64decode(login["auth"]).decode() == f"$oauthtoken:{KEY}"
+    assert str(kept) in said.out and str(config) in said.out and KEY not in said.out + said.err
 
 
 def test_from_the_environment(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +85,32 @@ def test_nowhere_to_take_it_from(kept: Path, type_: Type, tmp_path: Path, monkey
     assert "--file" in type_("clara-wf setkey", 64).err
     assert "no such file" in type_(f"clara-wf setkey --file {tmp_path}/none", 6).err
     assert "cannot be read" in type_(f"clara-wf setkey --file {tmp_path}", 64).err
+
+
+def test_no_line_that_is_said_shows_the_key_to_others(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every user of a machine sees the arguments of its programs."""
+    monkeypatch.setenv("NGC_API_KEY", KEY)
+    lines = [line for line in type_("clara-wf setkey").out.splitlines() if line.startswith("for ")]
+    assert len(lines) == 3 and not [line for line in lines if "$(" in line]
+    assert all(line.endswith((f" < {kept}", f" < {kept.with_name('ngc-docker-config.json')}")) for line in lines)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_kubectl_takes_the_line_for_a_cluster(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGC_API_KEY", KEY)
+    line = next(line for line in type_("clara-wf setkey").out.splitlines() if line.startswith("for a cluster: "))
+    typed = line.removeprefix("for a cluster: ").replace(" < ", " --dry-run=client -o json < ")
+    done = subprocess.run(["sh", "-c", typed], capture_output=True, text=True, timeout=60, check=True)
+    secret = json.loads(done.stdout)
+    assert (secret["kind"], secret["type"]) == ("Secret", "kubernetes.io/dockerconfigjson")
+    config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+    assert config["auths"]["nvcr.io"]["password"] == KEY
+
+
+def test_a_second_key_takes_the_place_of_the_first_in_both_files(
+    kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("nvapi-first", KEY):
+        monkeypatch.setenv("NGC_API_KEY", key)
+        said = type_("clara-wf setkey")
+    check(kept, said)
