@@ -73,7 +73,8 @@ class Main(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         words = [*self.entries, *self.aliases]
-        if args and not args[0].startswith("-") and args[0] not in words:
+        wrong = args and not args[0].startswith("-") and args[0] not in words
+        if wrong and not ctx.resilient_parsing:  # a shell that completes words is told nothing
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], words, n=1)

@@ -79,3 +79,31 @@ def test_looking_at_a_cluster_loads_neither_compiler_nor_store(tmp_path: Path) -
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script(shell: str) -> None:
     assert "_CLARA_COMPLETE" in clara("completion", shell)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("cr", "create_stage"),
+        ("ds --f", "--force"),
+        ("test --engine po", "podman"),
+        ("nonsense -", "--version"),
+        ("", "list_stages"),
+    ],
+)
+def test_bash_completes_clara_wf(tmp_path: Path, words: str, found: str) -> None:
+    """What is typed after the program, and what the last word may become: nothing is said of a wrong one."""
+    program = tmp_path / "clara-wf"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m clara_argo.cli.clara_wf "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "script").write_text(clara("completion", "bash", "clara-wf"))
+    count = len(words.split(" "))
+    line = f". ./script; COMP_WORDS=(clara-wf {words}); COMP_CWORD={count}; _clara_wf_completion ./clara-wf"
+    line += '; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert found in done.stdout.split("\n") and not done.stderr
+
+
+def test_zsh_and_fish_complete_clara_wf() -> None:
+    assert clara("completion", "zsh", "clara-wf").startswith("#compdef clara-wf\n")
+    assert "--command clara-wf " in clara("completion", "fish", "clara-wf")
