@@ -146,6 +146,12 @@ def test_an_image_of_somebody_else_stays(image: str) -> None:
     assert (spec.image.repository, spec.command) == (image, ("/a",))
 
 
+def test_a_stream_is_a_folder() -> None:
+    text = operator(input="[{path: /i, type: stream, element-type: dicom}]", output="[{path: /o, type: Stream}]")
+    assert found(text) == [] and notices(text) == ["6 fastio", "7 fastio"]
+    assert stage(text).input_paths == ("/i",)
+
+
 # values
 
 
@@ -344,7 +350,8 @@ WRONG: Mapping[str, tuple[str, list[str]]] = {
         ["8:72 service"],
     ),
     "memory that is shared": (operator(input="[{path: /i, type: array, shape: [1]}]"), ["6:28 fastio"]),
-    "a stream of something": (operator(output="[{path: /i, type: stream, format: png}]"), ["7:29 fastio"]),
+    "a stream with a shape": (operator(output="[{path: /i, type: stream, shape: [1]}]"), ["7:29 fastio"]),
+    "an element without a type": (operator(output="[{path: /i, element-type: png}]"), ["7:37 fastio"]),
     "a shape alone": (operator(output="[{path: /i, shape: [1]}]"), ["7:30 fastio"]),
     "orchestrator": ("orchestrator: Nomad\n" + HEAD + A, ["1:15 value"]),
     "import as a whole": ("import: {path: a.yaml}\n" + HEAD + A, ["1:9 import"]),

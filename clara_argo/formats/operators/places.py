@@ -10,7 +10,7 @@ from clara_argo.formats.operators.table import keys
 from clara_argo.formats.stage import FOLDER_NAME, is_absolute
 from clara_argo.source import Findings, Text
 
-TYPED = ("shape", "element-type")  # of memory that operators shared (FastIO)
+TYPED = ("type", "format", "element-type", "shape")
 REWRITE = "FastIO needs a rewrite: let the operator write a file into a folder"
 
 
@@ -82,13 +82,13 @@ def _name(fields: Fields) -> Text:
 
 
 def _untyped(fields: Fields) -> None:
-    """A stream of DICOM was a folder in all but name; everything else was memory."""
-    kind, form = fields.text("type").lower(), fields.text("format").lower()
-    if kind == "stream" and form == "dicom" and not any(key in fields for key in TYPED):
-        fields.findings.notice("fastio", f"{fields.what} is read as a folder of DICOM files", fields.at("type"))
-    elif any(key in fields for key in ("type", "format", *TYPED)):
-        key = next(key for key in ("type", "format", *TYPED) if key in fields)
-        fields.findings.error("fastio", f"{fields.what} has a type: it is no folder", fields.at(key), REWRITE)
+    """A stream was a folder on the disk, whatever it held; everything else was memory that operators shared."""
+    found = [key for key in TYPED if key in fields]
+    if fields.text("type").lower() == "stream" and "shape" not in fields:
+        message = f"{fields.what} is read as a folder; what the stream holds is not looked at"
+        fields.findings.notice("fastio", message, fields.at("type"))
+    elif found:
+        fields.findings.error("fastio", f"{fields.what} has a type: it is no folder", fields.at(found[0]), REWRITE)
 
 
 def _once(paths: Iterable[Text], operator: Fields) -> None:
