@@ -7,6 +7,8 @@ dialect: `formats` reads the files, `graph` says what they mean.
 
 from __future__ import annotations
 
+import os
+import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -248,15 +250,26 @@ def workflow(root: Path, name_or_id: str, *, strict: bool = False, values: Mappi
             names = ", ".join(map(_shown, hits))
             raise UsageError(f"several files define the workflow {name_or_id!r}: {names}; rename all but one")
         if hits:
-            return _of_file(hits[0], name_or_id, root, strict, values or {})
+            return _of_file(hits[0], name_or_id, root, _instead(name_or_id, unread, strict), values or {})
     known = [str(workflow.name) for workflow in workflows(root)]
     hint = did_you_mean(name_or_id, known, f"known: {', '.join(map(short, known))}")
     also = f" (not readable: {', '.join(unread)}; see 'clara lint')" if unread else ""
     raise NotFound(f"no workflow {name_or_id!r} in {_shown(root)} nor among the shipped ones; {hint}{also}")
 
 
-def _of_file(path: Path, name_or_id: str, root: Path, strict: bool, values: Mapping[str, str]) -> Graph:
+def _instead(name_or_id: str, unread: list[str], strict: bool) -> Findings:
+    """A shipped workflow must not take the place of the user's own without a word."""
+    findings = Findings(unread[0] if unread else "", strict=strict)
+    if unread:
+        message = f"cannot be read, and may hold another workflow {short(name_or_id)} than the one that is taken"
+        findings.warning("unread", message, None, f"see 'clara lint {shlex.quote(unread[0])}'")
+    return findings
+
+
+def _of_file(path: Path, name_or_id: str, root: Path, before: Findings, values: Mapping[str, str]) -> Graph:
+    strict = before.strict
     findings = Findings(_shown(path), strict=strict)
+    findings.extend(before.all)
     found = load.collect(source.read(path), findings, folder=path.parent, values=values)
     return _resolve(_choose(found, name_or_id, _shown(path)), Stages(root, strict=strict), findings)
 
@@ -287,8 +300,17 @@ def _shipped_files() -> tuple[Path, ...]:
 
 
 def _workflow_files(folder: Path) -> Iterable[Path]:
-    files = sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if path.is_file())
-    return (path for path in files if path.name != MARKER)
+    """Of one folder, `.yaml` and `.yml`. The folder itself when it cannot be listed: what reads it says so."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                Path(entry.path) for entry in entries if entry.name.endswith((".yaml", ".yml")) and entry.is_file()
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except OSError:
+        return (folder,)
+    return (path for path in sorted(found) if path.name != MARKER)
 
 
 def files_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
@@ -306,18 +328,21 @@ def files_of(root: Path, names: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def workflows(root: Path) -> tuple[Workflow, ...]:
+def listed(root: Path) -> tuple[tuple[Workflow, ...], tuple[str, ...]]:
     """Every workflow that can be run by name or id: the project's, also two of one name, then the shipped ones whose
-    name is not taken."""
-    own = [workflow for path in _own_files(root) for workflow in _collected(path) or ()]
+    name is not taken. And the project's files that are wrong in a way that hides which workflows they hold, with a
+    folder that cannot be listed; `clara lint` says why."""
+    read = {path: _collected(path) for path in _own_files(root)}
+    own = [workflow for found in read.values() for workflow in found or ()]
     taken = {workflow.name for workflow in own}
     rest = [workflow for path in _shipped_files() for workflow in _collected(path) or ()]
-    return (*own, *(workflow for workflow in rest if workflow.name not in taken))
+    unread = tuple(_shown(path) for path, found in read.items() if found is None)
+    return (*own, *(workflow for workflow in rest if workflow.name not in taken)), unread
 
 
-def unreadable(root: Path) -> tuple[str, ...]:
-    """Files of the project that are wrong in a way that hides which workflows they hold; `clara lint` says why."""
-    return tuple(_shown(path) for path in _own_files(root) if _collected(path) is None)
+def workflows(root: Path) -> tuple[Workflow, ...]:
+    """Those that `listed` finds."""
+    return listed(root)[0]
 
 
 def is_configuration(findings: Iterable[Finding]) -> bool:

@@ -50,6 +50,8 @@ COMMANDS = {
     "completion": Entry("completion", "completion", "Print the shell completion script."),
 }
 
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 class Main(click.Group):
     """The top group: lazy commands, one place that turns errors into exit codes."""
@@ -106,12 +108,20 @@ class Main(click.Group):
             if error.errno == errno.ENOENT and _is_nowhere():
                 talk(f"{self.program}: the folder that you are in is gone; go to another one: cd")
                 sys.exit(UsageError.exit_code)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            talk(f"{self.program}: {error.filename or 'output'}: {error.strerror}; make room and try again")
-            code = TryAgain.exit_code
+            code = self._of_the_system(error)
         _flush()
         sys.exit(code if isinstance(code, int) else 0)
+
+    def _of_the_system(self, error: OSError) -> int:
+        """What the system refused, said; the exit code. Raises what is nothing but our mistake."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            talk(f"{self.program}: {error.filename or 'output'}: {error.strerror}; make room and try again")
+            return TryAgain.exit_code
+        if error.errno not in NOT_OURS or error.filename is None:
+            raise error
+        hint = "change its permissions, or name another one"
+        talk(f"{self.program}: {error.filename}: {error.strerror}; {hint}")
+        return UsageError.exit_code
 
     def invoke(self, ctx: click.Context) -> Any:
         """The reader of our output may go away, `clara jobs | head -1`: no failure. (click would make it one.)"""

@@ -55,8 +55,8 @@ def list_workflows(form: str) -> None:
 
     root = project.find_root(Path.cwd())
     known = project.stage_specs(root)
-    found = [(workflow, *_resolved(workflow, known)) for workflow in project.workflows(root)]
-    unread = project.unreadable(root)
+    own_and_shipped, unread = project.listed(root)
+    found = [(workflow, *_resolved(workflow, known)) for workflow in own_and_shipped]
     for path in unread:
         talk(f"{printable(path)}: its workflows cannot be read; see clara lint")
     if form == "json":
@@ -146,8 +146,10 @@ def show_workflow(name: str, form: str) -> None:
       clara workflows show fd3ee8bf-b9f3-4808-bd60-243f870ff9bd -o json
     """
     from clara_argo import needs, picture, project
+    from clara_argo.cli.workflows import print_findings
 
     graph = project.workflow(project.find_root(Path.cwd()), name)
+    print_findings(graph.findings, err=True)
     asked = needs.of(graph)
     if form == "json":
         print_json({"schema": SCHEMA, **picture.as_json(graph), **_needs_json(asked), **_place(graph.workflow)})

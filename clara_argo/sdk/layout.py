@@ -8,6 +8,7 @@ DIR/stages/NAME                                                   the programs o
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def find(start: Path) -> Layout:
 
 
 def stage_folders(root: Path) -> dict[str, Path]:
-    """Every stage that a workflow of a project may use, by name: the shipped ones, and the project's before them."""
+    """Every stage that a workflow of a project may use, by name: the shipped ones, and the project's before them.
+
+    Raises UsageError for a folder of stages that cannot be looked into.
+    """
     return dict(sorted((_in(shipped.folder(STAGES)) | _in(root / STAGES)).items()))
 
 
@@ -69,7 +73,13 @@ def shipped_stages() -> frozenset[str]:
 
 
 def _in(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+    """Raises UsageError for what cannot be looked into: a stage of that name would be looked for somewhere else."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        return {name: folder / name for name in names if (folder / name / STAGE_FILE).exists()}
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    found = sorted(folder.glob(f"*/{STAGE_FILE}"))
-    return {path.parent.name: path.parent for path in found if not path.parent.name.startswith(".")}
+    except OSError as error:
+        hint = "stages may be there: change its permissions, or move it away"
+        raise UsageError(f"{error.filename}: {error.strerror}; {hint}") from None

@@ -107,3 +107,8 @@ def test_bash_completes_clara_wf(tmp_path: Path, words: str, found: str) -> None
 def test_zsh_and_fish_complete_clara_wf() -> None:
     assert clara("completion", "zsh", "clara-wf").startswith("#compdef clara-wf\n")
     assert "--command clara-wf " in clara("completion", "fish", "clara-wf")
+
+
+def test_what_the_system_refuses_is_said() -> None:
+    said = clara("lint", "x" * 300, code=64)
+    assert "File name too long; change its permissions, or name another one" in said and "Traceback" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clara_argo import needs, project, shipped
+from clara_argo import needs, project, shipped, source
 from clara_argo.cli import main
 from clara_argo.graph import Graph
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
@@ -75,6 +76,28 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
     done = clara("workflows", "list")
     assert "other.yaml" in done.stderr and "clara lint" in done.stderr and "other.yaml" not in done.stdout
     assert json.loads(clara("workflows", "list", "-o", "json").stdout)["unreadable"] == ["other.yaml"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder: Path) -> None:
+    (folder / "workflows").symlink_to("workflows")
+    done = clara("workflows", "list")
+    assert "workflows: its workflows cannot be read; see clara lint" in done.stderr and "bone" in done.stdout
+    assert "not readable: workflows" in clara("workflows", "show", "ct-x", code=6).stderr
+    assert "cannot be read, and may hold another" in clara("workflows", "show", "ct-ai").stderr
+
+
+def test_each_file_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = source.read, list[Path]()
+    monkeypatch.setattr(source, "read", lambda path: seen.append(path) or read(path))  # type: ignore[func-returns-value]
+    clara("workflows", "list")
+    assert folder / "workflow.yaml" in seen and len(seen) == len(set(seen))
+
+
+def test_a_folder_of_stages_that_cannot_be_looked_into_is_said(folder: Path) -> None:
+    """A stage of the user's could be in it, and the shipped one of that name would run in its place."""
+    shutil.rmtree(folder / "stages")
+    (folder / "stages").symlink_to("stages")
+    assert "stages may be there" in clara("stages", "list", code=64).stderr
 
 
 def test_a_name_that_steers_a_terminal_is_shown_as_text(folder: Path) -> None:

@@ -359,3 +359,13 @@ def test_the_page_on_workflow_files_shows_files_that_are_right(root: Path) -> No
         add_stage(root, name)
     graphs = [project.graph(write(root / "shown.yaml", block), strict=True) for block in blocks]
     assert len(graphs) == 2 and graphs[0].digest == graphs[1].digest
+
+
+def test_a_shipped_workflow_takes_no_place_of_an_own_one_without_a_word(root: Path) -> None:
+    assert not project.workflow(root, "ct-ai").findings
+    (root / "own.yaml").write_text("name: ct-ai\nstages: [\n")
+    (finding,) = project.workflow(root, "ct-ai").findings
+    assert (finding.code, finding.source, finding.level) == ("unread", str(root / "own.yaml"), Level.WARNING)
+    assert "may hold another workflow 'ct-ai'" in finding.message and "clara lint" in finding.hint
+    with pytest.raises(DefinitionError, match="may hold another"):
+        project.workflow(root, "ct-ai", strict=True)
