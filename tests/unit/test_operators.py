@@ -128,6 +128,9 @@ def test_clara_does_not_tell_capitals_apart() -> None:
     assert workflow.steps[1].reads == ("a/output",)
     read = workflow.steps[1].reads[0]
     assert isinstance(read, Text) and (read.source, read.line) == ("p.yaml", 5)
+    named = A.replace("{path: /output}", "{path: /output, name: Seg}")
+    (step,) = one(HEAD + named + LAST.replace("IN", "{from: a, name: sEG, path: /i}")).steps[1:]
+    assert step.reads == ("a/output/Seg",)
 
 
 def test_nvidias_writer_is_ours_and_gets_the_study() -> None:
@@ -135,6 +138,29 @@ def test_nvidias_writer_is_ours_and_gets_the_study() -> None:
     writer = graph.node("dicom-writer")
     assert writer.spec.study and writer.spec.command == ("python3", "main.py") and writer.inputs == ("ai-lung",)
     assert writer.spec.env["NVIDIA_SEG_LABELS"] == '["Lung-seg"]'
+
+
+WRITER = (
+    "- name: w\n  container: {image: nvcr.io/nvidia/clara/dicom-seg-writer, tag: 1}\n"
+    "  input: [{from: a, path: /input}]\n"
+    "  output: [{path: /output, name: dicom}, {path: /logs, name: logs}]\n"
+)
+LAST = "- {name: z, container: {image: x/z, tag: 1, command: [/z]}, input: [IN], output: [{path: /o}]}\n"
+
+
+def test_nvidias_writer_is_ours_also_with_a_folder_for_its_logs() -> None:
+    workflow = one(HEAD + A + WRITER + LAST.replace("IN", "{from: w, name: DICOM, path: /i}"))
+    assert [spec.image.repository for spec in workflow.stages] == ["x/a", "dicom-writer", "x/z"]
+    assert workflow.steps[2].reads == ("w/output",)
+    assert notices(HEAD + A + WRITER) == ["5 known-operator", "8 known-operator"]
+    assert found(HEAD + A + WRITER + LAST.replace("IN", "{from: w, name: logs, path: /i}")) == ["9:85 unknown-output"]
+    assert found(HEAD + A + WRITER + LAST.replace("IN", "{from: w, name: dcm, path: /i}")) == ["9:85 unknown-output"]
+
+
+def test_of_a_writer_with_two_folders_ours_is_none() -> None:
+    text = HEAD + A + WRITER.replace("/logs", "/reports")
+    assert one(text).stages[1].image.repository == "nvcr.io/nvidia/clara/dicom-seg-writer"
+    assert notices(text) == ["8 known-operator"]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +186,15 @@ def test_a_value_that_is_given_goes_before_the_default() -> None:
     assert stage(text).command == ("/a", "11")
     spec = stage(text, values={"N": "${{N}}2"})
     assert spec.command == ("/a", "${{N}}2${{N}}2")  # put in once, not read again
+
+
+def test_the_name_of_a_parameter_has_no_capitals() -> None:
+    text = "parameters: {Site-Name: 1}\n" + operator(
+        container="{image: x/a, tag: 1, command: [/a, '${{ SITE-name }}', '${{job_id}}']}"
+    )
+    assert stage(text).command == ("/a", "1", "${{JOB_ID}}")
+    assert stage(text, values={"site-NAME": "2"}).command[1] == "2"
+    assert found(text.replace("1}", "1, site-name: 2}", 1)) == ["1:28 duplicate-key"]
 
 
 def test_a_parameter_without_a_value_is_an_error_for_who_runs() -> None:
@@ -254,6 +289,13 @@ def test_what_is_registered_is_the_result(command: str, data: str) -> None:
     assert workflow.extra["register-results"] == f'[{{"agent": "ClaraSCU", "data": {data}, "from": ["a"]}}]'
 
 
+def test_only_what_is_sent_is_called_a_result() -> None:
+    part = A.replace("{path: /output}", "{path: /output, name: seg}")
+    text = registered("[register.py, --agent, AGENT]").replace(A, part).replace("from: a", "from: a, name: seg")
+    assert notices(text.replace("AGENT", "renderserver")) == ["6 render"]
+    assert notices(text.replace("AGENT", "ClaraSCU, --data, '[\"X\"]'")) == ["6 register-results", "7 result"]
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -330,6 +372,9 @@ WRONG: Mapping[str, tuple[str, list[str]]] = {
     ),
     "second unnamed output": (operator(output="[{path: /output}, {path: /o}]"), ["7:29 value"]),
     "one name for two outputs": (operator(output="[{path: /a, name: x}, {path: /o, name: x}]"), ["7:50 value"]),
+    "one name for two outputs, but for capitals": (
+        operator(output="[{path: /a, name: x}, {path: /o, name: X}]"), ["7:50 value"],
+    ),
     "one name for two operators": (HEAD + A + A.replace("name: a", "name: A"), ["5:10 duplicate-operator"]),
     "no image": (operator(container="{tag: 1, command: [/a]}"), ["5:14 missing-key"]),
     "no container": (HEAD + "- {name: a, output: [{path: /o}]}\n", ["4:3 missing-key"]),

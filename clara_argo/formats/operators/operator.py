@@ -29,6 +29,7 @@ KNOWN = {
 }
 OF_NVIDIA = re.compile(r"(nvcr\.io/([a-z0-9_-]+/)*[a-z0-9_-]*clara[a-z0-9_-]*/|clara/)?(?P<name>[a-z0-9-]+)")
 LONGEST = 255  # of the name of an image
+LOGS = "/logs"  # where they wrote what they did; here every stage has a log
 ORIGINALS = re.compile(r"/(dcm|dicom)(/.*)?")  # where a writer looked for the images that the study came with
 PLAIN = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")
 
@@ -85,7 +86,7 @@ def read(node: Node, number: int, imports: Imports, expander: Expander) -> Opera
     one = Operator(
         name=named, inputs=inputs, outputs=outputs, spec=spec, server=server, needs_server=needed, register=register
     )
-    program = "" if register else _known(image, outputs)
+    program = "" if register else _known(image)
     return _as_ours(one, program, fields) if program else one
 
 
@@ -95,13 +96,19 @@ def _check_output(fields: Fields, name: Text, outputs: tuple[Output, ...]) -> No
         fields.findings.warning("no-output", message, name, "add output: [{path: /output}]")
 
 
-def _known(image: Image, outputs: tuple[Output, ...]) -> str:
+def _known(image: Image) -> str:
     found = OF_NVIDIA.fullmatch(image.repository[: LONGEST + 1])
-    return KNOWN.get(found["name"], "") if found and len(outputs) < 2 else ""
+    return KNOWN.get(found["name"], "") if found else ""
 
 
 def _as_ours(one: Operator, program: str, fields: Fields) -> Operator:
-    """Its program is the stage of that name here: its command and paths are that stage's own."""
+    """Its program is the stage of that name here: its command, paths and one output are that stage's own."""
+    outputs = tuple(output for output in one.outputs if output.path != LOGS)
+    if len(outputs) > 1:
+        message = f"{fields.what} writes {len(outputs)} folders: {program!r} here writes one, and is not taken for it"
+        hint = f"push {one.spec.image} to a registry of your own and name that, or leave one output"
+        fields.findings.notice("known-operator", message, outputs[1].path, hint)
+        return one
     message = f"{fields.what}: {one.spec.image} is not to be had any more; the stage {program!r} is taken in its place"
     hint = "for another program, push its image to a registry of your own and name that"
     fields.findings.notice("known-operator", message, one.name, hint)
@@ -109,11 +116,15 @@ def _as_ours(one: Operator, program: str, fields: Fields) -> Operator:
         names = ", ".join(sorted(one.spec.env))
         hint = f"see what {program!r} does: clara stages show {program}"
         fields.findings.notice("known-operator", f"{fields.what}: {program!r} does not follow {names}", one.name, hint)
+    for output in one.outputs:
+        if output not in outputs:
+            message = f"{fields.what}: {program!r} writes nothing into {LOGS}"
+            fields.findings.notice("known-operator", message, output.path, "see 'clara logs'")
     inputs = one.inputs
     if program == "dicom-writer":  # it gets the study anyway
         inputs = tuple(i for i in inputs if i.of or not ORIGINALS.fullmatch(i.path)) or inputs
     spec = replace(one.spec, image=Image(repository=program), command=(), input_paths=(), output_paths=EMPTY)
-    return replace(one, spec=spec, inputs=inputs, replaced=True)
+    return replace(one, spec=spec, inputs=inputs, outputs=outputs, replaced=True)
 
 
 def _named(fields: Fields, number: int) -> Text:

@@ -145,10 +145,8 @@ class _Pipeline:
 
     def _folder(self, producer: Operator, wanted: places.Input) -> str:
         """A program of ours has one output, whatever the name that it had."""
-        if producer.replaced or not wanted.part:
-            return f"{producer.name}/output"
-        places.known_part(wanted.part, producer.outputs, producer.name, self.findings)
-        return f"{producer.name}/output/{wanted.part}"
+        part = places.written(wanted.part, producer.outputs, producer.name, self.findings)
+        return f"{producer.name}/output" if producer.replaced or not part else f"{producer.name}/output/{part}"
 
     def _results(self) -> tuple[Text, ...]:
         """What is registered to be sent; where nothing is, the output of every operator that no other one reads."""
@@ -162,6 +160,7 @@ class _Pipeline:
 
     def _registered(self, one: Operator) -> list[Text]:
         found = []
+        sent = one.register is not None and one.register.agent != registers.RENDER
         for wanted in one.inputs:
             if not wanted.of:
                 message = f"operator {short(one.name)} registers the payload, which is no result"
@@ -171,14 +170,14 @@ class _Pipeline:
             if producer is None:
                 continue
             folder = self._folder(producer, wanted)
-            if folder.count("/") > 1:
+            if sent and folder.count("/") > 1:
                 message = f"all that {short(producer.name)} writes is a result, not only {short(wanted.part)}"
                 self.findings.notice("result", message, wanted.part, "let an operator of its own write what is sent")
             found.append(_at(f"{producer.name}/output", wanted.of))
         if not one.inputs:
             message = f"operator {short(one.name)} registers nothing"
             self.findings.error("register-results", message, one.name, "add input: [{from: OPERATOR, path: /input}]")
-        return found if one.register is not None and one.register.agent != registers.RENDER else []
+        return found if sent else []
 
     def _kept(self) -> dict[str, str]:
         """Who was to get the result, for people; here the adapter's route says so."""

@@ -51,7 +51,7 @@ def outputs(operator: Fields) -> tuple[Output, ...]:
         fields.unknown(keys("operators[].output[]"))
         _untyped(fields)
         one = Output(path=_path(fields), name=_name(fields))
-        if any(one.name == other.name for other in found):
+        if any(one.name.lower() == other.name.lower() for other in found):
             what = f"is {short(one.name)}, as that of another one" if one.name else "is missing, as that of another one"
             fields.wrong("name", what, "give each a name of its own; one may be without")
             continue
@@ -103,7 +103,7 @@ def _once(paths: Iterable[Text], operator: Fields) -> None:
 def _read_once(found: Iterable[Input], operator: Fields) -> None:
     seen: set[tuple[str, str]] = set()
     for one in found:
-        key = (one.of.lower(), str(one.part))
+        key = (one.of.lower(), one.part.lower())
         if key in seen:
             what = f"the output of {short(one.of)}" if one.of else "the payload"
             message = f"{operator.what} reads {what} twice"
@@ -116,10 +116,12 @@ def output_paths(found: Iterable[Output]) -> dict[str, str]:
     return {str(one.name): str(one.path) for one in found if one.path}
 
 
-def known_part(part: Text, of: Iterable[Output], operator: str, findings: Findings) -> None:
-    """A finding when an operator has no output of that name."""
-    names = [str(one.name) for one in of if one.name]
-    if part and part not in names:
-        known = f"it has {', '.join(map(short, names))}" if names else "its output has no name: leave 'name' out"
-        hint = findings.did_you_mean(part, names, known)
+def written(part: Text, of: Iterable[Output], operator: str, findings: Findings) -> str:
+    """The name of an output as its operator writes it, found without capitals. A finding when it has none."""
+    names = {one.name.lower(): str(one.name) for one in of if one.name}
+    if part and part.lower() not in names:
+        listed = ", ".join(map(short, names.values()))
+        known = f"it has {listed}" if names else "its output has no name: leave 'name' out"
+        hint = findings.did_you_mean(part, names.values(), known)
         findings.error("unknown-output", f"operator {short(operator)} has no output {short(part)}", part, hint)
+    return names.get(part.lower(), str(part))

@@ -61,7 +61,7 @@ def _say(what: str, found: Register, at: Node, findings: Findings) -> None:
         findings.warning("dicomweb", message, at, hint)
     else:
         message = f"{what}: there is no render server; its input stays in the job"
-        findings.notice("render", message, at, "see it with 'clara result' or in the job's folder")
+        findings.notice("render", message, at, "look into the folder of the job, below that operator's output")
 
 
 def _option(command: Sequence[str], name: str) -> str:

@@ -1,5 +1,6 @@
 """`${{NAME}}` in a pipeline: its parameters, given or by default, and what is known only when a stage starts.
 
+Clara did not tell capitals apart in names: values are found by the name in lower case.
 Values are put in once and not read again. All of them together may add as much text as a file may have.
 """
 
@@ -25,14 +26,18 @@ class Template:
     def __init__(self, top: Fields, given: Mapping[str, str], budget: Budget, *, lenient: bool = False) -> None:
         self.findings, self.budget, self.given, self.lenient = top.findings, budget, given, lenient
         declared = top.fields("parameters")
-        self.declared = {str(name): self._default(declared, name) for name in declared.node}
-        self.values = {name: value for name, value in self.declared.items() if value} | self._given(top)
+        self.names: dict[str, Text] = {}  # as they are declared
+        self.defaults = {name.lower(): self._default(declared, name) for name in declared.node}
+        self.values = {name: value for name, value in self.defaults.items() if value} | self._given(top)
         self._said: set[str] = set()
 
     def _default(self, declared: Fields, name: Text) -> str:
         if not NAME.fullmatch(name):
             hint = "letters, digits, '-' and '_'"
             self.findings.error("parameter", f"{short(name)} cannot be the name of a parameter", name, hint)
+        if self.names.setdefault(name.lower(), name) is not name:
+            message = f"the parameter {short(name)} stands twice: capitals make no difference"
+            self.findings.error("duplicate-key", message, name, "keep one of the two")
         value = declared.node[name]
         if not isinstance(value, Text):
             declared.wrong(name, "must be a text", "quote it")
@@ -41,11 +46,11 @@ class Template:
     def _given(self, top: Fields) -> dict[str, str]:
         found = {}
         for name, value in self.given.items():
-            if name in self.declared:
-                found[name] = value
+            if name.lower() in self.names:
+                found[name.lower()] = value
                 continue
-            known = f"it has {', '.join(map(short, self.declared))}" if self.declared else "it has none"
-            hint = self.findings.did_you_mean(name, self.declared, known)
+            known = f"it has {', '.join(map(short, self.names.values()))}" if self.names else "it has none"
+            hint = self.findings.did_you_mean(name, self.names.values(), known)
             self.findings.error("parameter", f"{top.what} has no parameter {short(name)}", name, hint)
         return found
 
@@ -75,15 +80,16 @@ class Template:
 
     def _value(self, found: re.Match[str], text: Text) -> str:
         name = found[1]
-        if name in self.values:
-            return self.values[name] if self.budget.take(len(self.values[name]), text, self.findings) else ""
-        if name == JOB_ID:
+        value = self.values.get(name.lower())
+        if value is not None:
+            return value if self.budget.take(len(value), text, self.findings) else ""
+        if name.upper() == JOB_ID:
             return f"{OPEN}{JOB_ID}}}}}"
-        if name in self.declared:
-            self._no_value(name, text)
+        if name.lower() in self.names:
+            self._no_value(self.names[name.lower()], text)
         else:
             otherwise = f"add it to 'parameters'; {OPEN}{JOB_ID}}}}} needs no value"
-            hint = self.findings.did_you_mean(name, self.declared, otherwise)
+            hint = self.findings.did_you_mean(name, self.names.values(), otherwise)
             self.findings.error("parameter", f"{short(text)} names the unknown parameter {name!r}", text, hint)
         return found[0]
 
@@ -92,7 +98,7 @@ class Template:
             return
         self._said.add(name)
         say = self.findings.notice if self.lenient else self.findings.error
-        say("parameter", f"the parameter {name!r} has no value", text, f"give it one: --set {name}=VALUE")
+        say("parameter", f"the parameter {short(name)} has no value", text, f"give it one: --set {name}=VALUE")
 
 
 class Budget:
