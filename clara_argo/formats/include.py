@@ -20,14 +20,20 @@ PARTS = ("sources", "destinations", "routes")
 MOST = 256  # files
 
 
+def files(node: Node, folder: Path, findings: Findings) -> list[Path]:
+    """Those that a configuration includes, each once. `folder`: where it lies. Findings: what is wrong."""
+    found = {peers.plain(key): key for key in node} if isinstance(node, Map) else {}
+    if KEY not in found:
+        return []
+    return _files(Fields(node, findings, "the configuration"), found[KEY], folder, findings)
+
+
 def merged(node: Node, folder: Path, findings: Findings) -> Node:
     """The configuration with what the files it includes say. `folder`: where it lies. Findings: what is wrong."""
-    found = {peers.plain(key): key for key in node} if isinstance(node, Map) else {}
-    if not isinstance(node, Map) or KEY not in found:
+    if not isinstance(node, Map) or KEY not in map(peers.plain, node):
         return node
-    top = Fields(node, findings, "the configuration")
     added: dict[str, list[Node]] = {part: [] for part in PARTS}
-    for path in _files(top, found[KEY], folder, findings):
+    for path in files(node, folder, findings):
         for part, nodes in _read(path, findings).items():
             added[part] += nodes
     return _with(node, added)

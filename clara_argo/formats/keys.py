@@ -16,7 +16,7 @@ class Fate(StrEnum):
 
     MAPPED = "mapped"  # onto a value of ours
     REPAIRED = "repaired"  # mapped, after a named repair (R1 to R7), a warning each time
-    KEPT = "kept"  # not understood, or nothing of ours; it stays in the file that is written
+    KEPT = "kept"  # not understood, or nothing of ours; it stays in the file that is written, as a comment
     REFUSED = "refused"  # an error: ignoring it would change results
     UNUSED = "unused"  # understood and not followed, said by a notice or warning
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
 
 from clara_argo import project, shipped
-from clara_argo.errors import Finding
+from clara_argo.errors import DefinitionError, Finding
 from clara_argo.formats import adapter, adapter_json, adapter_parts
 from clara_argo.formats.fields import as_text
 from clara_argo.formats.old_adapter import SPOOL
 from clara_argo.graph import Graph
 from clara_argo.migrate.reading import Reading
+from clara_argo.migrate.text import commented
 from clara_argo.model.route import Configuration, Route
 from clara_argo.model.workflow import Workflow
 from clara_argo.source import Findings, List, Map, Node, Text, short
@@ -38,7 +40,9 @@ def join(readings: Sequence[Reading], findings: Findings) -> Configuration | Non
     own = Findings(str(files[0].path) if files else "", strict=findings.strict)
     node = adapter_parts.merged(root, parts) if parts else root
     assert node is not None  # there is a file, or there are parts
-    configuration = adapter.of_node(node, own)
+    configuration: Configuration | None = None
+    with suppress(DefinitionError):  # its findings are among those
+        configuration = adapter.of_node(node, own)
     findings.extend(own.all)
     if own.failed or (files and files[0].ours):
         return None
@@ -49,9 +53,8 @@ def comments(readings: Sequence[Reading], findings: Sequence[Finding]) -> str:
     """What the adapter's old files say and nobody knows here, a line each, harmless whatever it is."""
     unknown = {(f.source, f.line, f.column) for f in findings if f.code == "unknown-key"}
     pairs = [pair for reading in readings for node in reading.nodes for pair in _pairs(node)]
-    kept = [(key, value) for key, value in pairs if (key.source, key.line, key.column) in unknown]
-    lines = (f"# {json.dumps(key)}: {json.dumps(as_text(value))}\n" for key, value in kept)
-    return "# Not known, and not followed; from the files that this one was made of:\n" + "".join(lines) if kept else ""
+    kept = ((key, as_text(value)) for key, value in pairs if (key.source, key.line, key.column) in unknown)
+    return commented(kept, "Not known, and not followed; from the files that this one was made of:")
 
 
 def _pairs(node: Node) -> Iterator[tuple[Text, Node]]:

@@ -13,12 +13,12 @@ from clara_argo.graph import Graph
 from clara_argo.migrate import adapters, written
 from clara_argo.migrate.reading import Reading, read
 from clara_argo.migrate.rows import Row
-from clara_argo.migrate.text import as_yaml
+from clara_argo.migrate.text import as_yaml, kept
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, short
 
 MARKER_TEXT = "# Marks the root of this project: workflow files anywhere below use the stages in stages/.\n"
-STAGE_FILE = "stage.yaml"
+ADAPTER, WORKFLOW, STAGE_FILE = "adapter.yaml", "workflow.yaml", "stage.yaml"
 SKIPPED = ("__pycache__", ".git")
 
 
@@ -36,9 +36,15 @@ class Migration:
         return project.has_errors(self.findings)
 
     def write(self, folder: Path) -> None:
-        """Into a new or empty folder. Raises UsageError, TryAgain; then nothing is left there."""
+        """Into a new or empty folder; a new one is there whole or not at all, also after a crash.
+
+        Raises UsageError, TryAgain; then nothing is left there.
+        """
         assert not self.failed  # who calls has looked
-        scaffold.make(folder, lambda: self._lay(folder))
+        if folder.exists():  # it stays the same folder: somebody may stand in it, or have mounted it
+            scaffold.make(folder, lambda: self._lay(folder))
+        else:
+            scaffold.make_at_once(folder, self._lay)
 
     def _lay(self, folder: Path) -> None:
         for name in (*self.texts, *self.copies):
@@ -65,7 +71,7 @@ def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str,
     if configured is not None:
         pointed = adapters.pointed(configured, made.graphs, findings)
         unknown = adapters.comments(readings, findings.all)
-        made.texts["adapter.yaml"] = as_yaml(written.configuration(pointed)) + unknown
+        made.put(ADAPTER, as_yaml(written.configuration(pointed)) + unknown)
     rows = tuple(row for reading in readings for row in reading.rows(findings.all))
     if findings.failed:
         return Migration(texts={}, copies={}, rows=rows, findings=findings.all)
@@ -80,18 +86,17 @@ class _Made:
     copies: dict[str, Path] = field(default_factory=dict)
     graphs: list[Graph] = field(default_factory=list)
     _specs: dict[str, StageSpec] = field(default_factory=dict)  # by lower-case name
-    _ours: list[Workflow] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)  # of files, as a disk that knows no case has them
 
     def take(self, reading: Reading) -> None:
         """What one file defines."""
         for graph in reading.graphs:
             self._distinct(graph.workflow)
-            for key in written.taken(graph.workflow):
-                message = f"the key {short(key)} was kept and would mean something else in our form"
-                self.findings.error("kept-key", message, key, "rename or delete it")
         self.graphs += reading.graphs
         if reading.ours:
             self._copy(reading.ours, reading.path)
+        for path in reading.beside:
+            self._copy(str(path.relative_to(reading.path.parent)), path)
         used = [node.spec for graph in reading.graphs for node in graph.nodes]
         for spec in (*used, *reading.unused):
             self._stage(spec, reading)
@@ -107,21 +112,22 @@ class _Made:
         usual = known is not None and _same(spec, known)
         of_ours = known is not None and _is_shipped(known) and (usual or self._taken(spec, known, reading))
         mine = known if of_ours and known is not None else spec
-        other = self._specs.setdefault(spec.name.lower(), mine)
-        if other is not mine:
+        other = self._specs.get(spec.name.lower())
+        if other is not None:
             if not _same(other, mine):
                 message = f"two files define the stage {short(spec.name)} differently"
                 self.findings.error("duplicate-stage", message, spec.name, "rename one of the two")
             return
+        self._specs[spec.name.lower()] = mine
         if of_ours:
             return  # every project has it
         folder = f"stages/{spec.name}"
         if spec.folder is not None:
             for path in _files(spec.folder):
-                self._copy(f"{folder}/{path.relative_to(spec.folder)}", path)
+                if usual or path != spec.folder / STAGE_FILE:
+                    self._copy(f"{folder}/{path.relative_to(spec.folder)}", path)
         if not usual:
-            self.copies.pop(f"{folder}/{STAGE_FILE}", None)
-            self.texts[f"{folder}/{STAGE_FILE}"] = as_yaml(written.stage(spec))
+            self.put(f"{folder}/{STAGE_FILE}", as_yaml(written.stage(spec)) + kept(spec.extra))
 
     def _taken(self, spec: StageSpec, known: StageSpec, reading: Reading) -> bool:
         """Whether an operator is the shipped stage but for its time, which no pipeline gives, and for kept words."""
@@ -132,22 +138,42 @@ class _Made:
             self.findings.notice("left-out", message, spec.name)
         return True
 
+    def put(self, name: str, text: str) -> None:
+        if not self._is_new(name):
+            self.findings.error("two-files", f"two files would become {name}", None, "leave one of them out")
+        self.texts[name] = text
+
     def _copy(self, name: str, path: Path) -> None:
-        if name in self.copies or name in self.texts:
+        if not self._is_new(name):
             self.findings.error("two-files", f"two files would become {name}", None, f"rename {path}, or leave it out")
         self.copies[name] = path
+
+    def _is_new(self, name: str) -> bool:
+        """Whether no file has this name. Those of a stage's program lay in one folder before, too."""
+        known = name if name.startswith("stages/") else name.lower()
+        is_new = known not in self._names
+        self._names.add(known)
+        return is_new
 
     def finish(self) -> None:
         """Workflow files, once it is known how many there are."""
         new = [graph for graph in self.graphs if graph.workflow.dialect != "native"]
-        alone = len(new) == 1 and not {"workflow.yaml"} & set(self.copies)
+        alone = len(new) == 1 and WORKFLOW not in self._names
         for graph in new:
-            name = "workflow.yaml" if alone else f"workflows/{graph.workflow.name[:200]}.yaml"
-            self.texts[name] = as_yaml(written.workflow(graph))
+            name = WORKFLOW if alone else self._file_of(graph.workflow.name)
+            self.put(name, as_yaml(written.workflow(graph)) + kept(graph.workflow.extra))
         if self.texts or self.copies:
             self.texts[project.MARKER] = MARKER_TEXT
         order = sorted(self.texts, key=lambda name: (name.startswith("stages/"), name))
         self.texts = {name: self.texts[name] for name in order}
+
+    def _file_of(self, workflow: str) -> str:
+        """A file's name; of those that are too long and begin alike, each has its own."""
+        name, number = workflow[:200], 1
+        while f"workflows/{name}.yaml".lower() in self._names:
+            number += 1
+            name = f"{workflow[:200]}-{number}"
+        return f"workflows/{name}.yaml"
 
 
 def _same(spec: StageSpec, known: StageSpec) -> bool:

@@ -16,6 +16,7 @@ from clara_argo.formats import (
     clara_wf,
     clara_wf_keys,
     dicom_server,
+    include,
     load,
     operators,
 )  # fmt: skip
@@ -29,6 +30,7 @@ from clara_argo.source import Findings, Node, documents
 PIPELINE = re.compile(r"^api-version *:", re.MULTILINE)  # the files that have parameters
 ANYWHERE = range(1, source.MAX_DEPTH + 1)  # what is not known of an adapter is kept in comments
 OURS = "ours already; copied as it is"
+TAKEN = {"clara", "adapter"}  # names of other files of a project
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,6 +48,7 @@ class Reading:
     configuration: Node | None = None
     parts: Sequence[adapter_parts.Found] = ()
     nodes: Sequence[Node] = ()  # of a configuration or its parts, whole
+    beside: Sequence[Path] = ()  # files that a configuration of ours includes
     findings: tuple[Finding, ...] = ()
     keys: Sequence[table.Written] = ()
     known: Sequence[Key] = ()
@@ -118,13 +121,16 @@ def _configuration(reading: Reading, text: str, findings: Findings) -> None:
         reading.known = dicom_server.TABLE
     else:
         reading.ours = "adapter.yaml"
+        reading.beside = include.files(node, reading.path.parent, findings)
+        reading.configuration = include.merged(node, reading.path.parent, Findings())
 
 
 def _keys(reading: Reading, text: str, workflows: Sequence[Workflow]) -> None:
     """Where its keys stand. A file of ours is copied."""
     reading.dialect = dialect = workflows[0].dialect if workflows else "early-access"
     if dialect == "native":
-        reading.ours = "workflow.yaml" if reading.path.name == project.MARKER else f"{reading.path.stem}.yaml"
+        stem = reading.path.stem
+        reading.ours = "workflow.yaml" if stem.lower() in TAKEN else f"{stem}.yaml"
     elif dialect == "early-access":
         reading.keys = tuple(clara_wf_keys.written(text, str(reading.path)))
         reading.known, reading.depths = clara_wf_keys.TABLE, clara_wf_keys.DEPTHS

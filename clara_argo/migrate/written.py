@@ -5,14 +5,12 @@ What is written reads back to the same value: `native.read`, `stage.read`, `adap
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clara_argo.formats import native
 from clara_argo.graph import PAYLOAD, Graph, Node
 from clara_argo.model.route import Configuration, Route, Settle
-from clara_argo.model.workflow import Image, StageSpec, Workflow
+from clara_argo.model.workflow import Image, StageSpec
 
 Written = dict[str, Any]
 
@@ -28,13 +26,7 @@ def workflow(graph: Graph) -> Written:
         made["description"] = str(of.description)
     if of.pull_secrets:
         made["pullSecrets"] = _texts(of.pull_secrets)
-    made |= {"stages": steps, "result": one_or_list(of.results)}
-    return made | _extra(of.extra)
-
-
-def taken(of: Workflow) -> tuple[str, ...]:
-    """Keys that were kept because its dialect does not know them, and that would mean something in our form."""
-    return tuple(key for key in of.extra if key in native.LONG_KEYS)
+    return made | {"stages": steps, "result": one_or_list(of.results)}
 
 
 def _step(node: Node, specs: Mapping[str, StageSpec]) -> Written:
@@ -75,8 +67,7 @@ def stage(spec: StageSpec) -> Written:
         ("lockName", spec.lock_name, usual.lock_name),
     )  # fmt: skip
     made |= {key: str(value) for key, value, default in texts if value != default}
-    made |= _numbers(spec, usual) | _lists(spec)
-    return made | _extra(spec.extra)
+    return made | _numbers(spec, usual) | _lists(spec)
 
 
 def _image(image: Image) -> str | Written:
@@ -109,27 +100,6 @@ def _lists(spec: StageSpec) -> Written:
     if spec.output_paths:
         made["outputPaths"] = {str(name): str(path) for name, path in spec.output_paths.items()}
     return made
-
-
-def _extra(extra: Mapping[str, str]) -> Written:
-    return {str(key): _as_written(str(text)) for key, text in extra.items()}
-
-
-def _as_written(text: str) -> Any:
-    """A kept list or mapping (`fields.as_text` makes one text of it) in its own shape, where that is the same."""
-    if text[:1] not in ("{", "["):
-        return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if json.dumps(value) == text and _all_texts(value) else text
-
-
-def _all_texts(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_all_texts, value.values()))
-    return all(map(_all_texts, value)) if isinstance(value, list) else isinstance(value, str)
 
 
 def configuration(of: Configuration) -> Written:

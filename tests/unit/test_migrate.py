@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +17,12 @@ from hypothesis import strategies as st
 
 from clara_argo import project
 from clara_argo.cli import main
-from clara_argo.errors import DefinitionError, NotFound, TryAgain, UsageError
+from clara_argo.errors import DefinitionError, Level, NotFound, TryAgain, UsageError
 from clara_argo.formats import adapter, native, stage
 from clara_argo.formats.keys import Fate
 from clara_argo.graph import Graph
 from clara_argo.migrate import Migration, migrate, written
-from clara_argo.migrate.text import as_yaml
+from clara_argo.migrate.text import as_yaml, kept
 from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
 from clara_argo.source import Findings, documents, parse
@@ -46,6 +48,7 @@ workflows:
  ioFolders: ["dicom-reader/input", "dicom-reader/output", "ai-vnet/output", "dicom-writer/output"]
  args: ["", "--x 'a b'", ""]
 """
+PLAIN = VALUES.replace("        colour: {a: [1, b]}\n", "")
 SERVER = f"""\
 host: 0.0.0.0
 port: 11112
@@ -138,11 +141,16 @@ def test_early_access_becomes_a_project_that_means_the_same(tmp_path: Path) -> N
     assert set(content(tmp_path / "new")) == {
         "clara.yaml", "workflow.yaml", "adapter.yaml", "stages/ai-vnet/stage.yaml",
     }  # fmt: skip
-    old, new = project.graph(paths[0]), project.graph(tmp_path / "new" / "workflow.yaml", strict=False)
-    assert new.digest == old.digest
-    assert new.node("ai-vnet").spec.extra == old.node("ai-vnet").spec.extra == {"colour": '{"a": ["1", "b"]}'}
+    assert strict(tmp_path / "new", "workflow.yaml").digest == project.graph(lay(tmp_path, plain__yaml=PLAIN)[0]).digest
+    text = made.texts["stages/ai-vnet/stage.yaml"]
+    assert text.endswith('nothing follows it:\n# "colour": {"a": ["1", "b"]}\n')
     read = adapter.read((tmp_path / "new" / "adapter.yaml").read_text())[0]
     assert read == adapter.read(SERVER)[0]
+
+
+def strict(folder: Path, name: str) -> Graph:
+    """What `clara lint --strict` says nothing about."""
+    return project.graph(folder / name, strict=True)
 
 
 def test_twice_is_once(tmp_path: Path) -> None:
@@ -175,7 +183,7 @@ def test_what_nobody_knows_of_an_adapter_stays_in_comments(tmp_path: Path) -> No
     odd = 'prot: "a\\nport: 1"\n"x\\nhost: y": {deep: [1]}\nport: 1'
     made = migrate(lay(tmp_path, server__yaml=SERVER.replace("port: 1", odd, 1)))
     text = made.texts["adapter.yaml"]
-    assert text.endswith('# "prot": "a\\nport: 1"\n# "x\\nhost: y": "{\\"deep\\": [\\"1\\"]}"\n')
+    assert text.endswith('# "prot": "a\\nport: 1"\n# "x\\nhost: y": {"deep": ["1"]}\n')
     assert adapter.read(text)[0] == adapter.read(SERVER)[0]
 
 
@@ -218,9 +226,9 @@ def test_a_pipeline_of_operators_and_the_adapter_of_its_time(tmp_path: Path) -> 
     assert not made.failed and not made.copies  # the reader is the shipped one
     made.write(tmp_path / "new")
     old = project.graph(paths[0], values={"THRESHOLD": "0.5"})
-    new = project.graph(tmp_path / "new" / "workflows" / "liver-pipeline.yaml")
+    new = strict(tmp_path / "new", "workflows/liver-pipeline.yaml")
     for name in ("liver-ai", "writer"):
-        assert new.node(name).spec == replace(old.node(name).spec, folder=new.node(name).spec.folder)
+        assert new.node(name).spec == replace(old.node(name).spec, folder=new.node(name).spec.folder, extra=NOTHING)
         assert (new.node(name).reads, new.node(name).waits_for) == (old.node(name).reads, old.node(name).waits_for)
     assert (new.results, new.workflow.pull_secrets) == (old.results, ("ngc",))
     assert new.node("liver-ai").spec.command == ("python3", "main.py", "0.5", "${{JOB_ID}}")
@@ -233,6 +241,7 @@ def test_a_pipeline_of_operators_and_the_adapter_of_its_time(tmp_path: Path) -> 
 
 
 SERVER_AT = {"CLARA_TRITON_URL": "host:8001"}
+NOTHING: MappingProxyType[str, str] = MappingProxyType({})
 GOLDEN = sorted((Path(__file__).parent / "operators").glob("*.yaml"))
 
 
@@ -241,13 +250,16 @@ def test_a_migrated_pipeline_is_the_same_graph(tmp_path: Path, path: Path) -> No
     values = SERVER_AT | ({"site-name": "x"} if "site-name" in path.read_text() else {})
     migrate([path], values=values).write(tmp_path / "new")
     old, new = project.graph(path, values=values), project.graph(tmp_path / "new" / "workflow.yaml")
+    said = project.check(tmp_path / "new" / "workflow.yaml")
+    assert {finding.code for finding in said if finding.level is not Level.NOTICE} <= {"name-dns"}
     for one, other in zip(old.nodes, new.nodes, strict=True):
         shipped = other.spec.folder is not None and not other.spec.folder.is_relative_to(tmp_path)
-        known = replace(one.spec, timeout=other.spec.timeout, extra=other.spec.extra) if shipped else one.spec
-        assert replace(other.spec, folder=None) == replace(known, folder=None)
+        known = replace(one.spec, timeout=other.spec.timeout) if shipped else one.spec
+        assert replace(other.spec, folder=None) == replace(known, folder=None, extra=NOTHING)
         assert (other.reads, other.waits_for, other.step.args) == (one.reads, one.waits_for, one.step.args)
     assert (new.results, new.workflow.id) == (old.results, old.workflow.id)
-    assert new.digest == old.digest or "dicom-reader" in path.read_text()
+    kept = any(node.spec.extra for node in old.nodes)  # it is in comments now
+    assert new.digest == old.digest or kept or "dicom-reader" in path.read_text()
     migrate([tmp_path / "new" / "workflow.yaml"]).write(tmp_path / "again")
     assert content(tmp_path / "again") == content(tmp_path / "new")
 
@@ -294,7 +306,6 @@ REFUSED = [
     ("object", DUMP.replace("kind: Source", "kind: Pod"), "ClaraAeTitle"),
     ("hole", VALUES.replace("##END_ai-vnet##", ""), "##END_ai-vnet##"),
     ("name", VALUES.replace("ai-vnet", "../vnet"), "cannot be the name"),
-    ("clash", VALUES.replace(' name: "user', ' result: x\n name: "user'), "something else"),
 ]
 
 
@@ -322,7 +333,8 @@ def test_two_files_may_not_say_the_same_thing_twice(tmp_path: Path) -> None:
 
 
 def test_programs_of_stages_come_along(tmp_path: Path) -> None:
-    lay(tmp_path / "old", values__yaml=VALUES)
+    other = PLAIN[PLAIN.index(f" {ID}") :].replace(ID, ID.replace("7", "8")).replace("user-w", "other-w")
+    lay(tmp_path / "old", values__yaml=PLAIN + other)  # two workflows with the stage
     program = tmp_path / "old" / "stages" / "ai-vnet"
     (program / "inner").mkdir(parents=True)
     (program / "stage.yaml").write_text("command: [python3, main.py]\nstageName: ai-vnet\n")
@@ -334,7 +346,8 @@ def test_programs_of_stages_come_along(tmp_path: Path) -> None:
     files = content(tmp_path / "new")
     assert (tmp_path / "new" / "stages" / "ai-vnet" / "main.py").stat().st_mode & 0o111
     assert files["stages/ai-vnet/inner/weights"] == b"\0\1" and "stages/ai-vnet/secret" not in files
-    old, new = project.graph(tmp_path / "old" / "values.yaml"), project.graph(tmp_path / "new" / "workflow.yaml")
+    old = project.graph(tmp_path / "old" / "values.yaml", name="user-workflow")
+    new = strict(tmp_path / "new", "workflows/user-workflow.yaml")
     assert new.digest == old.digest and new.node("ai-vnet").spec.command == ("python3", "main.py")
 
 
@@ -356,6 +369,88 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(TryAgain):
         made.write(tmp_path / "new")
     assert content(tmp_path / "new") == {}
+
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from clara_argo.migrate import migrate
+made = migrate([Path(sys.argv[1])])
+made.copies["zz"] = Path(sys.argv[1])
+shutil.copy = lambda *_: os._exit(9)
+made.write(Path(sys.argv[2]))
+"""
+
+
+def test_who_is_killed_leaves_no_half_of_a_project(tmp_path: Path) -> None:
+    (path,) = lay(tmp_path / "old", values__yaml=VALUES)
+    to = tmp_path / "new"
+    assert subprocess.run([sys.executable, "-c", KILLED, path, to], check=False).returncode == 9
+    assert not to.exists() and len(list(tmp_path.iterdir())) == 2
+    migrate([path]).write(to)
+    assert len(list(tmp_path.iterdir())) == 2 and len(content(to)) == 3
+
+
+def test_an_empty_folder_stays_the_same_one(tmp_path: Path) -> None:
+    """Somebody may stand in it, it may be a link or have its own rights."""
+    (path,) = lay(tmp_path / "old", values__yaml=VALUES)
+    to, link = tmp_path / "new", tmp_path / "link"
+    to.mkdir(mode=0o750)
+    link.symlink_to(to)
+    before = to.stat()
+    migrate([path]).write(link)
+    assert (to.stat().st_ino, to.stat().st_mode) == (before.st_ino, before.st_mode) and len(content(to)) == 3
+
+
+NATIVE = (
+    f"id: {ID[::-1].replace('-', '')}\nname: n\nstages: [dicom-reader]\n"
+    "ioFolders: [dicom-reader/input, dicom-reader/output]\n"
+)
+
+
+def test_no_two_things_become_one_file(tmp_path: Path) -> None:
+    """A workflow of ours whose file is called like the configuration; one whose name differs by case; long names."""
+    made = migrate(lay(tmp_path, adapter__yaml=NATIVE, server__yaml=SERVER))
+    assert set(made.copies) == {"workflow.yaml"} and made.texts["adapter.yaml"].startswith("ae-title:")
+    made = migrate(lay(tmp_path, Workflow__yaml=NATIVE, values__yaml=VALUES))
+    assert set(made.copies) == {"Workflow.yaml"} and "workflows/user-workflow.yaml" in made.texts
+    name = "w" * 220
+    more = VALUES[VALUES.index(f" {ID}") :].replace(ID, ID.replace("7", "8")).replace("user-workflow", f"{name}b")
+    made = migrate(lay(tmp_path, values__yaml=VALUES.replace("user-workflow", f"{name}a") + more))
+    assert {f"workflows/{'w' * 200}.yaml", f"workflows/{'w' * 200}-2.yaml"} < set(made.texts)
+    made = migrate([*lay(tmp_path / "a", ct__yaml=NATIVE), *lay(tmp_path / "b", CT__yaml=NATIVE.replace("n\n", "m\n"))])
+    assert made.failed and "two-files" in {finding.code for finding in made.findings}
+
+
+def test_what_a_configuration_of_ours_includes_comes_along(tmp_path: Path) -> None:
+    inner = (
+        "destinations: [{name: d, ae-title: D, host: 10.0.0.2, port: 104}]\n"
+        "routes: [{name: r, sources: [s], workflows: [n], destinations: [d]}]\n"
+    )
+    ours = (
+        "ae-title: A\nspool: spool\ninclude: ['routes/*.yaml']\n"
+        "sources: [{name: s, ae-title: S, host: 10.0.0.1}]\nroutes: []\n"
+    )
+    (tmp_path / "old" / "routes").mkdir(parents=True)
+    (tmp_path / "old" / "routes" / "ct.yaml").write_text(inner)
+    made = migrate(lay(tmp_path / "old", adapter__yaml=ours, n__yaml=NATIVE))
+    made.write(tmp_path / "new")
+    assert not [finding for finding in made.findings if finding.code != "shipped-stage"]
+    assert adapter.load(tmp_path / "new" / "adapter.yaml")[0].routes[0].destinations == ("d",)
+    assert content(tmp_path / "new")["routes/ct.yaml"] == inner.encode()
+
+
+def test_comments_hold_no_secret_and_end_nowhere(tmp_path: Path) -> None:
+    odd = 'result: "a\\nx: y"\n apiToken: HUSH\n other: {password: HUSH}\n name: "user'
+    made = migrate(lay(tmp_path, values__yaml=VALUES.replace('name: "user', odd)))
+    text = made.texts["workflow.yaml"]
+    assert '\n# "result": "a\\nx: y"\n' in text and "HUSH" not in text and text.count("may be a secret") == 2
+
+
+def test_a_gateway_is_refused_also_as_json(tmp_path: Path) -> None:
+    (path,) = lay(tmp_path, a__json='{"InformaticsGateway": {}}')
+    result = CliRunner().invoke(main, ["migrate", "-o", "json", str(path)])
+    assert json.loads(result.stdout)["failed"] and result.exit_code == DefinitionError.exit_code
 
 
 def test_a_stage_without_a_workflow_is_a_stage(tmp_path: Path) -> None:
@@ -439,9 +534,9 @@ def specs(draw: st.DrawFn) -> StageSpec:
 @given(specs())
 def test_a_stage_is_written_as_it_is(spec: StageSpec) -> None:
     findings = Findings()
-    text = as_yaml(written.stage(spec))
-    assert stage.spec(parse(text), spec.name, findings) == spec
-    assert {finding.code for finding in findings.all} <= {"unknown-key"}
+    text = as_yaml(written.stage(spec)) + kept(spec.extra)
+    assert stage.spec(parse(text), spec.name, findings) == replace(spec, extra=NOTHING)
+    assert not findings.all and text.count("\n# ") >= len(spec.extra)
 
 
 @st.composite
@@ -475,8 +570,8 @@ def test_a_workflow_is_written_as_it_is(workflow: Workflow) -> None:
     except DefinitionError:  # a name that is taken
         return
     findings = Findings()
-    (read,) = native.read(documents(as_yaml(written.workflow(graph))), findings)
-    assert read == workflow and not findings.failed
+    (read,) = native.read(documents(as_yaml(written.workflow(graph)) + kept(workflow.extra)), findings)
+    assert read == replace(workflow, extra=NOTHING) and not findings.failed
     assert Graph.of(read, specs).digest == graph.digest
 
 
