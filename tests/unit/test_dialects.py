@@ -39,12 +39,12 @@ says it for the keys of your files, with line and column; see [moving an old ins
 |---|---|
 | mapped | it becomes a value of ours |
 | repaired | as mapped, after a repair of what was printed and is no YAML or JSON: R1 to R7, a warning each time |
-| kept | it does nothing here, and stays in the file that is written |
+| kept | it does nothing here, and stays in the file that is written, as a comment |
 | unused | it is understood and not followed, or not known; a notice or a warning says so |
 | refused | an error, because the result would be another one without it |
 
-A key that is in no table is a warning that names the nearest known one. In a workflow, a stage or an operator it is
-kept; of an adapter, as a comment; elsewhere it is left out. Under `--strict`, warnings and repairs are errors.
+A key that is in no table is a warning that names the nearest known one. In a workflow, a stage, an operator or an
+adapter it is kept; elsewhere it is left out. Values that look like passwords are left out of comments. Under `--strict`, warnings and repairs are errors.
 """
 EARLY = """\
 Told by `##BEGIN_x##`, by a line that is only an id, or by mappings below `stages:` or `workflows:`. Keys compare as
