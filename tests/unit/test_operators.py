@@ -23,6 +23,7 @@ from clara_argo.formats.keys import Fate
 from clara_argo.formats.operators import table
 from clara_argo.graph import Graph
 from clara_argo.migrate import written
+from clara_argo.migrate.text import kept
 from clara_argo.model.workflow import StageSpec, Workflow
 from clara_argo.source import Findings, Node, Text
 
@@ -85,8 +86,9 @@ def operator(**keys: str) -> str:
 @pytest.mark.parametrize("version", VALUES)
 def test_golden(version: str) -> None:
     graph = project.graph(FOLDER / f"{version}.yaml", values=VALUES[version])
-    parts = [written.workflow(graph), *map(written.stage, graph.workflow.stages)]
-    text = "---\n".join(map(as_yaml, parts))
+    parts = [as_yaml(written.workflow(graph)) + kept(graph.workflow.extra)]
+    parts += [as_yaml(written.stage(spec)) + kept(spec.extra) for spec in graph.workflow.stages]
+    text = "---\n".join(parts)
     golden = FOLDER / f"{version}.ours"
     if os.environ.get("CLARA_REGENERATE"):
         golden.write_text(text, encoding="utf-8")
