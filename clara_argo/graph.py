@@ -17,6 +17,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from typing import NamedTuple
 
+from clara_argo.collector import at_rest
 from clara_argo.errors import DefinitionError, Finding
 from clara_argo.model.workflow import StageSpec, Step, Workflow
 from clara_argo.source import Findings, short
@@ -84,6 +85,7 @@ class Graph:
         return next(node for node in self.nodes if node.name == name)
 
     @classmethod
+    @at_rest()
     def of(cls, workflow: Workflow, stages: Mapping[str, StageSpec], *, strict: bool = False) -> Graph:
         """Resolve and check. Raises DefinitionError with every finding, not only the first."""
         resolver = _Resolver(workflow, stages, Findings(workflow.source, strict=strict))

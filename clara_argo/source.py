@@ -9,11 +9,12 @@ because it costs more than the rest of `clara --help`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
+from clara_argo.collector import at_rest
 from clara_argo.errors import DefinitionError, Finding, Level, NotFound
 
 MAX_BYTES = 1 << 20
@@ -41,6 +42,8 @@ PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NEVER = re.compile("[\0\ud800-\udfff]")  # no program, file name or UTF-8 text can hold these
 
+_T = TypeVar("_T")
+
 
 class Text(str):
     """A scalar as it was written. `line` and `column` count from 1; 0 = not from a file."""
@@ -52,7 +55,7 @@ class Text(str):
     column: int
 
     def __new__(cls, value: str = "", source: str = "", line: int = 0, column: int = 0) -> Text:
-        text = super().__new__(cls, value)
+        text = str.__new__(cls, value)
         text.source, text.line, text.column = source, line, column
         return text
 
@@ -92,19 +95,42 @@ class Map(Mapping[str, "Node"]):
 
     __slots__ = ("_keys", "_values", "column", "line", "source")
 
+    _keys: dict[str, Text] | None
+    _values: dict[Text, Node]
+
     def __init__(
         self, items: Iterable[tuple[Text, Node]] = (), source: str = "", line: int = 0, column: int = 0
     ) -> None:
         pairs = tuple(items)
-        self._values: dict[str, Node] = dict(pairs)
-        self._keys: dict[str, Text] = {key: key for key, _ in pairs}
+        self._values, self._keys = dict(pairs), None
+        if len(self._values) < len(pairs):  # the last one counts, also as to where it stands
+            last = {key: key for key, _ in pairs}
+            self._values = {key: self._values[key] for key in last.values()}
         self.source, self.line, self.column = source, line, column
 
+    @classmethod
+    def of(cls, values: dict[Text, Node], source: str, line: int, column: int) -> Map:
+        """Made of a dictionary that nobody else changes."""
+        made = cls.__new__(cls)
+        made._values, made._keys = values, None
+        made.source, made.line, made.column = source, line, column
+        return made
+
     def __getitem__(self, key: str) -> Node:
-        return self._values[key]
+        return self._values[key]  # type: ignore[index]  # a text finds its equal, whatever its place
+
+    @overload
+    def get(self, key: str) -> Node | None: ...
+    @overload
+    def get(self, key: str, default: _T) -> Node | _T: ...
+    def get(self, key: str, default: object = None) -> object:
+        return self._values.get(key, default)  # type: ignore[call-overload]
 
     def __iter__(self) -> Iterator[Text]:
-        return iter(self._keys.values())
+        return iter(self._values)
+
+    def items(self) -> ItemsView[Text, Node]:
+        return self._values.items()
 
     def __len__(self) -> int:
         return len(self._values)
@@ -114,6 +140,8 @@ class Map(Mapping[str, "Node"]):
 
     def key(self, key: str) -> Text:
         """The key itself, with its place."""
+        if self._keys is None:
+            self._keys = {one: one for one in self._values}
         return self._keys[key]
 
     def __repr__(self) -> str:
@@ -261,15 +289,19 @@ def parse(text: str | bytes, source: str = "<text>", *, line: int = 1, column: i
     return nodes[0]
 
 
+@at_rest()
 def documents(text: str | bytes, source: str = "<text>", *, line: int = 1, column: int = 1) -> tuple[Node, ...]:
     """Every document of a text (YAML separates them with `---`)."""
     import yaml
 
     text = decode(text, source)
-    builder = _Builder(Findings(source), line - 1, column - 1)
+    builder = _Builder(Findings(source), line, column)
+    takes = builder.takes(yaml)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            builder.take(event)
+            take = takes.get(type(event))
+            if take is not None:
+                take(event)
     except yaml.YAMLError as error:
         builder.syntax(error, text)
     builder.findings.check()
@@ -284,36 +316,37 @@ def _wrong(code: str, message: str, source: str, line: int = 0, column: int = 0,
 class _Open:
     """A sequence or mapping whose end was not read yet. `size` counts the values in it, aliases expanded."""
 
-    def __init__(self, place: Text, anchor: str | None, mapping: bool) -> None:
-        self.place, self.anchor, self.mapping = place, anchor, mapping
-        self.values: list[Node] = []
+    __slots__ = ("anchor", "column", "items", "key", "keys", "line", "pairs", "size")
+
+    def __init__(self, line: int, column: int, anchor: str | None, pairs: dict[Text, Node] | None) -> None:
+        self.line, self.column, self.anchor, self.pairs = line, column, anchor, pairs
+        self.items: list[Node] = []
         self.keys: dict[Text, Text] = {}
         self.key: Text | None = None
         self.size = 1
 
 
 class _Builder:
-    """Parser events -> nodes, without recursion."""
+    """Parser events -> nodes, without recursion. `line` and `column`: of the first character."""
 
     def __init__(self, findings: Findings, line: int, column: int) -> None:
-        self.findings, self.line, self.column = findings, line, column
+        self.findings, self.source, self.line, self.column = findings, findings.source, line, column
         self.done: list[Node] = []
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.aliased = 0
 
-    def take(self, event: Any) -> None:
-        kind = type(event).__name__
-        if kind == "DocumentStartEvent":
-            self.anchors.clear()
-        elif kind == "ScalarEvent":
-            self._scalar(event)
-        elif kind == "AliasEvent":
-            self._alias(event)
-        elif kind in ("SequenceStartEvent", "MappingStartEvent"):
-            self._open(event, kind == "MappingStartEvent")
-        elif kind in ("SequenceEndEvent", "MappingEndEvent"):
-            self._close()
+    def takes(self, yaml: Any) -> dict[type, Callable[[Any], None]]:
+        """What to do with an event of PyYAML, by its class."""
+        return {
+            yaml.DocumentStartEvent: lambda _: self.anchors.clear(),
+            yaml.ScalarEvent: self._scalar,
+            yaml.AliasEvent: self._alias,
+            yaml.SequenceStartEvent: lambda event: self._open(event, None),
+            yaml.MappingStartEvent: lambda event: self._open(event, {}),
+            yaml.SequenceEndEvent: self._close,
+            yaml.MappingEndEvent: self._close,
+        }
 
     def syntax(self, error: Any, text: str) -> None:
         """PyYAML's words, with ours where its own would not help."""
@@ -337,19 +370,21 @@ class _Builder:
             message = f"{error.problem} {error.context}"
         self.findings.error("yaml", message, self._place(mark), hint)
 
-    def _place(self, mark: Any, value: str = "") -> Text:
-        return Text(value, self.findings.source, mark.line + 1 + self.line, mark.column + 1 + self.column)
+    def _place(self, mark: Any) -> Text:
+        return Text("", self.source, mark.line + self.line, mark.column + self.column)
 
     def _scalar(self, event: Any) -> None:
-        text = self._place(event.start_mark, event.value)
-        self._tag(event, text)
-        if _NEVER.search(text):  # written as an escape
+        mark = event.start_mark
+        text = Text(event.value, self.source, mark.line + self.line, mark.column + self.column)
+        if event.tag is not None:
+            self._tag(event.tag, text)
+        if event.style == '"' and _NEVER.search(text):  # written as an escape; only such a text has any
             self.findings.error("control-character", "the text holds a NUL or half a character", text, "remove it")
         self._add(text, 1, event.anchor)
 
-    def _tag(self, event: Any, place: Text) -> None:
-        if event.tag is not None and event.tag not in PLAIN_TAGS:
-            self.findings.error("tag", f"the tag {event.tag!r} is not read", place, "write the value without a tag")
+    def _tag(self, tag: str, place: Text) -> None:
+        if tag not in PLAIN_TAGS:
+            self.findings.error("tag", f"the tag {tag!r} is not read", place, "write the value without a tag")
 
     def _alias(self, event: Any) -> None:
         place = self._place(event.start_mark)
@@ -365,22 +400,23 @@ class _Builder:
             raise _wrong("alias-bomb", message, place.source, place.line, place.column, hint=hint)
         self._add(node, size, None)
 
-    def _open(self, event: Any, mapping: bool) -> None:
-        place = self._place(event.start_mark)
-        self._tag(event, place)
+    def _open(self, event: Any, pairs: dict[Text, Node] | None) -> None:
+        mark = event.start_mark
+        line, column = mark.line + self.line, mark.column + self.column
+        if event.tag is not None:
+            self._tag(event.tag, Text("", self.source, line, column))
         if len(self.stack) >= MAX_DEPTH:
             message = f"lists and mappings are nested deeper than {MAX_DEPTH}"
-            raise _wrong("depth", message, place.source, place.line, place.column, hint=FLATTER)
-        self.stack.append(_Open(place, event.anchor, mapping))
+            raise _wrong("depth", message, self.source, line, column, hint=FLATTER)
+        self.stack.append(_Open(line, column, event.anchor, pairs))
 
-    def _close(self) -> None:
+    def _close(self, _: Any) -> None:
         top = self.stack.pop()
         node: Node
-        place = top.place
-        if top.mapping:
-            node = Map(zip(top.keys, top.values, strict=True), place.source, place.line, place.column)
+        if top.pairs is not None:
+            node = Map.of(top.pairs, self.source, top.line, top.column)
         else:
-            node = List(top.values, place.source, place.line, place.column)
+            node = List(top.items, self.source, top.line, top.column)
         self._add(node, top.size, top.anchor)
 
     def _add(self, node: Node, size: int, anchor: str | None) -> None:
@@ -391,14 +427,12 @@ class _Builder:
             return
         top = self.stack[-1]
         top.size += size
-        if not top.mapping:
-            top.values.append(node)
+        if top.pairs is None:
+            top.items.append(node)
         elif top.key is None:
             top.key = self._key(top, node)
         else:
-            if top.key not in top.keys:
-                top.keys[top.key] = top.key
-                top.values.append(node)
+            top.pairs.setdefault(top.key, node)
             top.key = None
 
     def _key(self, top: _Open, node: Node) -> Text:
@@ -407,8 +441,8 @@ class _Builder:
             return Text("", node.source, node.line, node.column)
         if node == "<<":
             self.findings.error("merge-key", "the merge key '<<' is not read", node, "write its keys out")
-        elif node in top.keys:
-            first = top.keys[node]
+        first = top.keys.setdefault(node, node)
+        if first is not node and node != "<<":
             self.findings.error(
                 "duplicate-key", f"the key {str(node)!r} stands here again, first in line {first.line}", node,
                 "keep one of the two",

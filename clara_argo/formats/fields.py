@@ -22,8 +22,11 @@ class Fields:
 
     def __init__(self, node: Node, findings: Findings, what: str) -> None:
         self.findings, self.what = findings, what
-        self.node = node if isinstance(node, Map) else Map((), node.source, node.line, node.column)
-        if not isinstance(node, Map) and not empty(node):
+        if isinstance(node, Map):
+            self.node = node
+            return
+        self.node = Map.of({}, node.source, node.line, node.column)
+        if not empty(node):
             findings.error("kind", f"{what} must be a mapping, not {kind(node)}", node, "write 'key: value' lines")
 
     def __contains__(self, key: str) -> bool:
@@ -32,7 +35,7 @@ class Fields:
     def get(self, key: str) -> Node | None:
         """The node of a key that is there and not empty."""
         node = self.node.get(key)
-        return None if node is None or empty(node) else node
+        return None if node is None or node == "" else node
 
     def at(self, key: str) -> Node:
         """Where to point for this key: its value, or the mapping that lacks it."""
@@ -98,8 +101,9 @@ class Fields:
 
     def fields(self, key: str) -> Fields:
         """A mapping inside this one; empty when it is not there."""
-        node = self.node.get(key, Text("", self.node.source, self.node.line, self.node.column))
-        return Fields(node, self.findings, f"{key!r} of {self.what}")
+        node, whole = self.node.get(key), self.node
+        inner = Map.of({}, whole.source, whole.line, whole.column) if node is None else node
+        return Fields(inner, self.findings, f"{key!r} of {self.what}")
 
     def wrong(self, key: str, problem: str, hint: str = "") -> None:
         self.findings.error("value", f"{key!r} of {self.what} {problem}", self.at(key), hint)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from clara_argo.collector import at_rest
 from clara_argo.errors import Finding
 from clara_argo.formats import clara_wf, native
 from clara_argo.formats.fields import empty, short
@@ -79,6 +80,7 @@ def workflows(
     return found, findings.check()
 
 
+@at_rest()
 def collect(
     text: str | bytes, findings: Findings, *, folder: Path | None = None, values: Mapping[str, str] | None = None
 ) -> tuple[Workflow, ...]:

@@ -83,11 +83,13 @@ def _name(fields: Fields) -> Text:
 
 def _untyped(fields: Fields) -> None:
     """A stream was a folder on the disk, whatever it held; everything else was memory that operators shared."""
-    found = [key for key in TYPED if key in fields]
+    found = [key for key in fields.node if key in TYPED]
+    if not found:
+        return
     if fields.text("type").lower() == "stream" and "shape" not in fields:
         message = f"{fields.what} is read as a folder; what the stream holds is not looked at"
         fields.findings.notice("fastio", message, fields.at("type"))
-    elif found:
+    else:
         fields.findings.error("fastio", f"{fields.what} has a type: it is no folder", fields.at(found[0]), REWRITE)
 
 

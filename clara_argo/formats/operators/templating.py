@@ -61,12 +61,12 @@ class Template:
         if isinstance(node, List):
             items = [self.filled(item, at_start) for item in node]
             return List(items, *_place(node)) if any(map(is_not, items, node)) else node
-        changed = {}
-        for key in node:
-            value = self.filled(node[key], at_start or key in AT_START)
-            if value is not node[key]:
-                changed[key] = value
-        return Map([(key, changed.get(key, node[key])) for key in node], *_place(node)) if changed else node
+        changed: dict[Text, Node] = {}
+        for key, value in node.items():
+            filled = self.filled(value, at_start or key in AT_START)
+            if filled is not value:
+                changed[key] = filled
+        return Map.of({**dict(node.items()), **changed}, *_place(node)) if changed else node
 
     def _text(self, text: Text, at_start: bool) -> Text:
         filled = PLACEHOLDER.sub(lambda found: self._value(found, text), text)
