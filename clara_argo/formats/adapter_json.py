@@ -229,7 +229,7 @@ def _settings(fields: Fields) -> tuple[dict[str, str], float]:
     Every other key is an error, as in 0.8.
     """
     inner = fields.fields("processor-settings")
-    spelling = {peers.plain(key): key for key in _SETTINGS}
+    spelling = set(map(peers.plain, _SETTINGS))
     known: list[tuple[Text, Node]] = []
     workflows: dict[str, str] = {}
     for key in inner.node:
@@ -237,7 +237,7 @@ def _settings(fields: Fields) -> tuple[dict[str, str], float]:
         if key.lower().startswith(PIPELINE):
             workflows |= _pipeline(inner, key, value)
         elif peers.plain(key) in spelling:
-            known.append((Text(spelling[peers.plain(key)], key.source, key.line, key.column), value))
+            known.append((key, value))
         else:
             hint = inner.findings.did_you_mean(key, _SETTINGS, f"known: {', '.join(_SETTINGS)}, {PIPELINE}NAME")
             inner.findings.error("unknown-setting", f"{inner.what} has the unknown key {short(key)}", key, hint)

@@ -36,8 +36,16 @@ Found = tuple[str, Node]  # kind, and the entry
 
 
 def looks_like(nodes: Sequence[Node]) -> bool:
-    """Whether documents hold objects of the adapter's kinds, or answers of its interface."""
-    return any(_is_object(one) or _answer(one) for node in nodes for one in _members(node))
+    """Whether documents hold objects of the adapter's kinds, or answers of its interface; one may hold none."""
+    return any(_is_object(one) or _answer(one) for node in nodes for one in _members(node)) or _is_empty(nodes)
+
+
+def _is_empty(nodes: Sequence[Node]) -> bool:
+    """What kubectl and the interface say when there are none: a List without items, `[]`."""
+    node = nodes[0] if len(nodes) == 1 else None
+    if isinstance(node, Map) and node.get("kind") == "List":
+        node = node.get("items")
+    return isinstance(node, List) and not node
 
 
 def _members(node: Node) -> Iterable[Node]:
@@ -68,6 +76,8 @@ def _answer(node: Node) -> str:
 def entries(nodes: Sequence[Node], findings: Findings) -> list[Found]:
     """Every entry of the documents. What is none is reported."""
     found: list[Found] = []
+    if _is_empty(nodes):
+        findings.warning("no-entries", "there is no AE title, source or destination in it", nodes[0], "leave it out")
     for node in nodes:
         for one in _members(node):
             kind = _answer(one)

@@ -73,6 +73,8 @@ def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str,
         unknown = adapters.comments(readings, findings.all)
         made.put(ADAPTER, as_yaml(written.configuration(pointed)) + unknown)
     rows = tuple(row for reading in readings for row in reading.rows(findings.all))
+    if not (findings.failed or made.has_some()):
+        findings.error("nothing", "there is nothing to migrate in these files", None, "name more of them")
     if findings.failed:
         return Migration(texts={}, copies={}, rows=rows, findings=findings.all)
     made.finish()
@@ -155,6 +157,9 @@ class _Made:
         self._names.add(known)
         return is_new
 
+    def has_some(self) -> bool:
+        return bool(self.graphs or self.texts or self.copies or self._specs)
+
     def finish(self) -> None:
         """Workflow files, once it is known how many there are."""
         new = [graph for graph in self.graphs if graph.workflow.dialect != "native"]
@@ -162,8 +167,7 @@ class _Made:
         for graph in new:
             name = WORKFLOW if alone else self._file_of(graph.workflow.name)
             self.put(name, as_yaml(written.workflow(graph)) + kept(graph.workflow.extra))
-        if self.texts or self.copies:
-            self.texts[project.MARKER] = MARKER_TEXT
+        self.texts[project.MARKER] = MARKER_TEXT
         order = sorted(self.texts, key=lambda name: (name.startswith("stages/"), name))
         self.texts = {name: self.texts[name] for name in order}
 

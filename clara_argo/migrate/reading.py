@@ -29,6 +29,9 @@ from clara_argo.source import Findings, Node, documents
 
 PIPELINE = re.compile(r"^api-version *:", re.MULTILINE)  # the files that have parameters
 ANYWHERE = range(1, source.MAX_DEPTH + 1)  # what is not known of an adapter is kept in comments
+PARTS = re.compile(
+    rf'{re.escape(adapter_parts.GROUP)}|"aeTitle"|\A\s*\[\s*\]\s*\Z|^ *"?items"? *: *\[\s*\]', re.MULTILINE
+)  # entries of an adapter, or the answer that there are none
 OURS = "ours already; copied as it is"
 TAKEN = {"clara", "adapter"}  # names of other files of a project
 
@@ -98,7 +101,7 @@ def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, 
 
 
 def _may_be_parts(text: str) -> bool:
-    return not adapter_json.looks_like(text) and (adapter_parts.GROUP in text or '"aeTitle"' in text)
+    return not adapter_json.looks_like(text) and PARTS.search(text) is not None
 
 
 def _parts(reading: Reading, nodes: Sequence[Node], findings: Findings) -> None:

@@ -129,6 +129,8 @@ CHANGES = [
     ("11112, //", "104, //", "port", Level.WARNING),
     ('"DicomAdapter"', '"InformaticsGateway"', "dialect", Level.ERROR),
     ('"scu": {', '"scu": [], "x": {', "kind", Level.ERROR),
+    ('"timeout":', '"Timeout": "9", "timeout":', "duplicate-key", Level.ERROR),
+    ('"priority":', '"job-retry-delay": 2, "priority":', "duplicate-key", Level.ERROR),
 ]  # fmt: skip
 
 

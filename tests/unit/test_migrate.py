@@ -287,6 +287,18 @@ def test_answers_of_the_adapter_of_0_8(tmp_path: Path) -> None:
     assert configuration.routes[0].workflows == ("ct-ai",) and configuration.routes[0].destinations == ("D",)
 
 
+def test_answers_without_entries(tmp_path: Path) -> None:
+    """An installation without destinations: results stay in the spool."""
+    titles = '[{"name": "a", "aeTitle": "A", "processorSettings": {"pipeline-x": "ct-ai"}}]'
+    sources, none = '[{"aeTitle": "S", "hostIp": "10.0.0.1"}]', "apiVersion: v1\nitems: []\nkind: List\n"
+    made = migrate(lay(tmp_path, a__json=titles, s__json=sources, d__json="[]\n", e__yaml=none))
+    assert adapter.read(made.texts["adapter.yaml"])[0].destinations == ()
+    assert sum(finding.code == "no-entries" for finding in made.findings) == 2
+    for name in ("d.json", "e.yaml"):
+        alone = migrate([tmp_path / name])
+        assert alone.failed and "nothing" in {finding.code for finding in alone.findings}
+
+
 def test_a_json_file_without_titles_says_where_they_are(tmp_path: Path) -> None:
     made = migrate(lay(tmp_path, appsettings__json=APPSETTINGS))
     (finding,) = (finding for finding in made.findings if finding.code == "no-ae-titles")
