@@ -276,9 +276,10 @@ def _of_file(path: Path, name_or_id: str, root: Path, before: Findings, values: 
 
 def _holds(path: Path, name_or_id: str, unread: list[str]) -> bool:
     found = _collected(path)
-    if found is None:
+    holds = any(is_called(workflow, name_or_id) for workflow in found or ())
+    if found is None or (not holds and not all(workflow.steps for workflow in found)):  # one that could not be read
         unread.append(_shown(path))
-    return any(is_called(workflow, name_or_id) for workflow in found or ())
+    return holds
 
 
 def _collected(path: Path) -> tuple[Workflow, ...] | None:

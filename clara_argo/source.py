@@ -37,9 +37,14 @@ SYNTAX = (
     ("document start", "put '---' before a second document"),
 )
 OTHER_SYNTAX = "look at the quotes, brackets and the indent here and in the line above"
+BLANK_HINT = "replace it with a blank, here and where else it stands"
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "int", "float", "bool", "null")} | {"!"}
 
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# Blanks of web pages and word processors, where a blank of YAML is meant: they belong to the text that they touch.
+_OTHER_BLANK = "[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]"
+_MISPLACED = re.compile(rf"^{_OTHER_BLANK}|{_OTHER_BLANK}$|^[\w.-]+:{_OTHER_BLANK}")
+_BESIDE = re.compile(rf"^ *{_OTHER_BLANK}|[:,\[{{-]{_OTHER_BLANK}")
 _NEVER = re.compile("[\0\ud800-\udfff]")  # no program, file name or UTF-8 text can hold these
 
 _T = TypeVar("_T")
@@ -364,11 +369,29 @@ class _Builder:
         if mark.line >= len(rows):  # the text ends too early: where it began is more useful
             mark = getattr(error, "context_mark", None) or mark
         row = rows[mark.line] if mark.line < len(rows) else ""
+        blank = self._other_blank(rows, mark.line)
+        if blank is not None:
+            if not self.findings.failed:  # else one was found on the way
+                self._not_a_blank(*blank)
+            return
         if row[mark.column : mark.column + 1] == "\t" or "\t" in row[: len(row) - len(row.lstrip())]:
             message, hint = "a tab where YAML wants blanks", "indent with blanks"
         elif error.context and error.problem:
             message = f"{error.problem} {error.context}"
         self.findings.error("yaml", message, self._place(mark), hint)
+
+    def _other_blank(self, rows: list[str], last: int) -> tuple[Text, str] | None:
+        """The blank of another kind that is nearest above a line where the parser gave up."""
+        for number in range(min(last, len(rows) - 1), max(last - 4, -1), -1):
+            found = _BESIDE.search(rows[number].partition("#")[0])
+            if found is not None:
+                place = Text("", self.source, number + self.line, found.end() - 1 + self.column)
+                return place, found[0][-1]
+        return None
+
+    def _not_a_blank(self, place: Text, blank: str) -> None:
+        message = f"character U+{ord(blank):04X} where YAML wants blanks"
+        self.findings.error("blank", message, place, BLANK_HINT)
 
     def _place(self, mark: Any) -> Text:
         return Text("", self.source, mark.line + self.line, mark.column + self.column)
@@ -380,6 +403,9 @@ class _Builder:
             self._tag(event.tag, text)
         if event.style == '"' and _NEVER.search(text):  # written as an escape; only such a text has any
             self.findings.error("control-character", "the text holds a NUL or half a character", text, "remove it")
+        if not event.style and not text.isascii() and (found := _MISPLACED.search(text)):
+            is_there = not found.start() or mark.line == event.end_mark.line
+            self._not_a_blank(text.part(found.end() - 1, found.end()) if is_there else text, found[0][-1])
         self._add(text, 1, event.anchor)
 
     def _tag(self, tag: str, place: Text) -> None:

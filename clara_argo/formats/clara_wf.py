@@ -19,7 +19,7 @@ from clara_argo.errors import DefinitionError
 from clara_argo.formats import native, stage
 from clara_argo.formats.fields import Fields, empty, short
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, List, Map, Node, Text, documents
+from clara_argo.source import BLANK_HINT, Findings, List, Map, Node, Text, documents
 
 UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
 ID_LINE = re.compile(rf"(\s*(?:-\s+)?)([\"']?)({UUID})\2(?:\s*(:))?\s*(?:#.*)?")
@@ -90,12 +90,15 @@ def read(text: str, findings: Findings) -> tuple[tuple[Workflow, ...], tuple[Sta
     stage_blocks = _cut_stages(lines, findings)
     workflow_blocks = _cut_workflows(lines, findings)
     specs = [spec for block in stage_blocks for spec in _marked_stage(block, findings)]
-    parts: list[tuple[Text, Node]] = [(block.name, _workflow_node(block, findings)) for block in workflow_blocks]
+    parts: list[tuple[Text, Node | None]] = [(block.name, _workflow_node(block, findings)) for block in workflow_blocks]
     for rest in _rest(lines, findings):
         specs += rest.stages()
         parts += rest.workflows()
     stages = _unique(specs, findings)
-    workflows = tuple(_workflow(identity, node, stages, findings) for identity, node in parts)
+    workflows = tuple(
+        _unread(identity, stages, findings) if node is None else _workflow(identity, node, stages, findings)
+        for identity, node in parts
+    )
     return workflows, stages
 
 
@@ -131,7 +134,7 @@ def _indents(lines: list[str], findings: Findings) -> None:
             findings.error("tab", "a tab where YAML wants blanks", place, "indent with blanks")
         else:
             message = f"character U+{ord(wrong):04X} where YAML wants blanks"
-            findings.error("blank", message, place, "replace it with a blank, here and where else it stands")
+            findings.error("blank", message, place, BLANK_HINT)
     findings.check()
 
 
@@ -273,7 +276,8 @@ def _hoisted(node: Map, name: Text, findings: Findings) -> StageSpec:
     return stage.spec(Map(pairs, below.source, below.line, below.column), name, findings)
 
 
-def _workflow_node(block: _Block, findings: Findings) -> Node:
+def _workflow_node(block: _Block, findings: Findings) -> Node | None:
+    """None when it is no YAML."""
     place = block.name
     node = _parse(block, findings)
     first = next(iter(node), None) if isinstance(node, Map) else None
@@ -282,11 +286,8 @@ def _workflow_node(block: _Block, findings: Findings) -> Node:
         what = "stands alone in its line" if block.bare else "has its keys beside it"
         message = f"the id {place} {what}; it was taken as the id of the workflow below it"
         findings.warning("R2", message, place, f"write '{place}:' and indent its keys below it")
-    if node is None or (isinstance(node, Text) and node == ""):
-        if node is not None:
-            findings.error(
-                "no-workflow", f"nothing stands below the id {place}", place, "add name, stages, waitLocks, …"
-            )
+    if isinstance(node, Text) and node == "":
+        findings.error("no-workflow", f"nothing stands below the id {place}", place, "add name, stages, waitLocks, …")
         return Map((), place.source, place.line, place.column)
     return node
 
@@ -372,6 +373,13 @@ def _workflow(identity: Text, node: Node, stages: tuple[StageSpec, ...], finding
         dialect="early-access",
         source=findings.source,
         extra=MappingProxyType(extra),
+    )
+
+
+def _unread(identity: Text, stages: tuple[StageSpec, ...], findings: Findings) -> Workflow:
+    """Of a block that is no YAML: what it lacks is not said, for it may be there."""
+    return Workflow(
+        id=identity, name=identity, steps=(), results=(), stages=stages, dialect="early-access", source=findings.source
     )
 
 

@@ -237,6 +237,7 @@ def _routes(
     findings, quiet = file.findings, _titles(file)
     entries = _entries(file, named)
     groups: dict[tuple[str, str], list[_Entry]] = {}
+    first: dict[tuple[str, str, str], _Entry] = {}
     for entry in entries:
         if entry.called not in quiet:
             message = f"the AE title {short(entry.called)} is not among 'ae-titles'; it is added"
@@ -246,6 +247,7 @@ def _routes(
             findings, entry.name, destinations, entry.workflow, "destination-name: …"
         )
         groups.setdefault((entry.called, to), []).append(entry)
+        _again(first.setdefault((entry.called, to, str(entry.workflow)), entry), entry, findings)
     for title in quiet:
         if title not in {entry.called for entry in entries}:
             message = f"no workflow names the AE title {short(title)}: it is not answered"
@@ -265,6 +267,14 @@ def _routes(
         )
         for (called, destination), group in groups.items()
     )
+
+
+def _again(first: _Entry, entry: _Entry, findings: Findings) -> None:
+    """Say when an entry was pasted twice."""
+    if first is not entry:
+        place = f"in line {first.workflow.line}, for {entry.called} and the same destination"
+        message = f"the workflow {short(entry.workflow)} stands here again, first {place}; it runs once"
+        findings.warning("duplicate-entry", message, entry.workflow, "delete one of the two entries")
 
 
 def _titles(file: _File) -> dict[str, float]:

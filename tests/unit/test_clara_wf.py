@@ -243,6 +243,12 @@ def test_what_cannot_be_repaired_is_refused_with_its_place(text: str, expected: 
     assert expected in found, found
 
 
+def test_of_a_block_that_is_no_yaml_only_that_is_said() -> None:
+    """What it seems to lack is in it."""
+    assert refused(WORKFLOW.replace('"", "", ""]', '"", ""')) == ["1:2 R2", "6:8 yaml"]
+    assert refused(WORKFLOW.replace("stages: ", "stages:\xa0")) == ["1:2 R2", "3:9 blank"]
+
+
 def test_a_folder_read_without_its_lock_is_repair_r7() -> None:
     (workflow,), _ = read(WORKFLOW.replace('"user-ai.lock"', '""'))
     graph = Graph.of(workflow, SPECS)

@@ -203,6 +203,7 @@ EARLY_NOTES = [
     ("sources: [{ae-title: DCM4CHEE, host-ip: 10.0.0.9}]", "sources: [DCM4CHEE]", "any-address", Level.WARNING),
     ("     destination-name: DCM4CHEE\n", "", "destination", Level.NOTICE),
     ("workflows:\n" + PRINTED, "", "no-workflow", Level.ERROR),
+    (PRINTED, PRINTED + PRINTED, "duplicate-entry", Level.WARNING),
 ]
 
 

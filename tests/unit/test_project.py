@@ -369,3 +369,9 @@ def test_a_shipped_workflow_takes_no_place_of_an_own_one_without_a_word(root: Pa
     assert "may hold another workflow 'ct-ai'" in finding.message and "clara lint" in finding.hint
     with pytest.raises(DefinitionError, match="may hold another"):
         project.workflow(root, "ct-ai", strict=True)
+
+
+def test_of_a_workflow_that_is_no_yaml_the_name_is_not_known_and_its_file_is_told(root: Path) -> None:
+    write(root / "own.yaml", f"{ID[:-1]}5\n name: mine\n stages: [a, b\n")
+    with pytest.raises(NotFound, match=r"not readable: .*own\.yaml"):
+        project.workflow(root, "mine")

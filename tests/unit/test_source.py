@@ -75,6 +75,12 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "tag": ("a: !!python/object/apply:os.system [ls]", "1:4 tag"),
     "binary": ("- !!binary aGVsbG8=", "1:3 tag"),
     "tab": ("a:\n\tb: c", "2:1 yaml"),
+    "blank of a web page before a key": ("a: b\n\xa0c: d\n", "2:1 blank"),
+    "blank of a web page behind a colon": ("a:\xa0b\nc: d\n", "1:3 blank"),
+    "blank of a web page behind the only colon": ("a:\n  b:\xa0c\n", "2:5 blank"),
+    "blank of a web page in a list": ("a: [b,\xa0c]", "1:7 blank"),
+    "blank of a web page before a quote": ('a: ["b",\u3000"c"]', "1:9 blank"),
+    "blank of a web page at the end": ("a: b\u202f\n", "1:5 blank"),
     "open list": ("a: [b", "1:4 yaml"),
     "open quote": ('a: "b', "1:6 yaml"),
     "two colons": ("a: b: c", "1:5 yaml"),
@@ -101,6 +107,11 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
 @pytest.mark.parametrize(("text", "expected"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused(text: str | bytes, expected: str) -> None:
     assert one(text) == expected
+
+
+def test_a_blank_of_a_web_page_inside_a_text_is_text() -> None:
+    text = "# a:\xa0b\na: b\xa0c d:\xa0e\nb: '\xa0x: y\xa0'\nc: |\n  x:\xa0y\n"
+    assert dict(parse(text)) == {"a": "b\xa0c d:\xa0e", "b": "\xa0x: y\xa0", "c": "x:\xa0y\n"}  # type: ignore[call-overload]
 
 
 def test_depth_up_to_the_bound_is_read() -> None:
