@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from clara_driver import contract
 
@@ -28,6 +30,12 @@ CREATED = "2026-01-31T08:15:30.123Z"
 def examples(number: int) -> int:
     """How many examples of Hypothesis: all of them in the long form only."""
     return number if LONG else max(number // 4, 20)
+
+
+def a_few(values: Iterable[Any], *kept: Any) -> list[Any]:
+    """Parameters of a test: those that are `kept` always (their `name`, where they have one), the others in the long
+    form only."""
+    return [pytest.param(one, marks=() if getattr(one, "name", one) in kept else pytest.mark.long) for one in values]
 
 
 class CompletedStage(NamedTuple):

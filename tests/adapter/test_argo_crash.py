@@ -106,7 +106,9 @@ def scene(tmp_path: Path, weed: Weed) -> Iterator[Scene]:
             yield made
 
 
-@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize(
+    "chain", [CHAINS["submit"], pytest.param(CHAINS["result"], marks=pytest.mark.long)], ids=CHAINS
+)
 def test_killed_on_the_way(scene: Scene, chain: tuple[str, ...]) -> None:
     scene.apply()
     for number, point in enumerate(chain):
@@ -118,6 +120,7 @@ def test_killed_on_the_way(scene: Scene, chain: tuple[str, ...]) -> None:
     scene.finish()
 
 
+@pytest.mark.long
 def test_a_template_that_is_missing_is_said_at_the_start_and_by_check(scene: Scene) -> None:
     code, said = scene.check("--echo")
     assert code == 75 and "clara apply FILE --on argo" in said and "store: ready" in said

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import random
 import threading
 import time
@@ -32,7 +31,6 @@ CHAINS = {  # at most two deaths in one state of a job or delivery: at the third
 }
 OPEN = 500.0  # seconds of quiet: no study is complete while its sender is away
 RESULTS = 3  # instances of one result
-LONG = bool(os.environ.get("CLARA_LONG"))
 
 
 def test_every_point_is_tested() -> None:
@@ -110,10 +108,7 @@ def test_killed_while_receiving(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "chain",
-    [
-        pytest.param(c, id=name, marks=() if name in ("submit", "send") else pytest.mark.long)
-        for name, c in CHAINS.items()
-    ],
+    [pytest.param(c, id=name, marks=() if name == "send" else pytest.mark.long) for name, c in CHAINS.items()],
 )
 def test_killed_on_the_way(tmp_path: Path, chain: tuple[str, ...]) -> None:
     images = Study().slices(3)
@@ -132,7 +127,8 @@ def test_killed_on_the_way(tmp_path: Path, chain: tuple[str, ...]) -> None:
     assert again <= chain.count("instance-answered")  # sent, but nobody knew: again under the same UID
 
 
-@pytest.mark.parametrize("seed", range(20 if LONG else 1))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20))
 def test_killed_at_random_while_instances_are_in_flight(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     images = Study().slices(150)

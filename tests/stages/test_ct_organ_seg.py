@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import ROOT, CompletedStage, run_stage
+from support import ROOT, CompletedStage, a_few, run_stage
 
 from clara_argo import phantom
 from clara_driver import volume
@@ -76,7 +76,7 @@ def labels_of(done: CompletedStage, name: str = "ct") -> NDArray[np.uint8]:
 FLOORS = json.loads((MODEL / "floors.json").read_text())
 
 
-@pytest.mark.parametrize("seed", FLOORS["seeds"])
+@pytest.mark.parametrize("seed", a_few(FLOORS["seeds"], FLOORS["seeds"][0]))
 def test_organs_reach_their_floors(seed: int, tmp_path: Path) -> None:
     """Patients that were not trained on, at the demo's resolution."""
     made = phantom.make(seed)

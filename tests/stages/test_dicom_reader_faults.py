@@ -43,6 +43,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from reader_checks import codes, load, read, refusal, share_right, sidecar
+from support import a_few
 
 from clara_driver import volume
 
@@ -549,7 +550,10 @@ def test_unreadable_files(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- duplicates
 
 
-@pytest.mark.parametrize("tag", [0x00080005, 0x00080018, 0x00080060, 0x0020000D, 0x0020000E, 0x00280002, 0x7FE00010])
+ENDS = [0x00080005, 0x00080018, 0x00080060, 0x0020000D, 0x0020000E, 0x00280002, 0x7FE00010]
+
+
+@pytest.mark.parametrize("tag", a_few(ENDS, ENDS[0], ENDS[4], ENDS[6]))
 def test_a_last_slice_that_was_cut_between_two_elements(tag: int, tmp_path: Path) -> None:
     """The rest is a data set without a fault; without its slice the series would only be shorter."""
     slices = [encoded(ds) for ds in series("cut", SpecificCharacterSet="ISO_IR 100")]
@@ -608,6 +612,7 @@ def test_deep_nesting(tmp_path: Path) -> None:
     assert refusal(read(write([meta + nested * 50_000 + body], tmp_path / "in"))) == "E_TOO_LARGE"
 
 
+@pytest.mark.long
 def test_a_million_elements(tmp_path: Path) -> None:
     meta, body = _meta(encoded(image("many", 0, axial(0))))
     many = struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * 1_100_000
@@ -685,7 +690,10 @@ def _broken_frames() -> dict[str, tuple[Dataset | bytes, str]]:
     }
 
 
-@pytest.mark.parametrize("name", _broken_frames())
+FEW = ("noise", "two frames in the table", "two frames of RLE", "not compressed")
+
+
+@pytest.mark.parametrize("name", a_few(_broken_frames(), *FEW))
 def test_frames_that_do_not_decode(name: str, tmp_path: Path) -> None:
     ds, code = _broken_frames()[name]
     done = read(write([ds], tmp_path / "in"))

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
-from support import STAGES, CompletedStage, examples, run_stage
+from support import STAGES, CompletedStage, a_few, examples, run_stage
 from writer_source import Grid
 
 from clara_driver import volume
@@ -282,7 +282,10 @@ def test_voxels_cut_short(tmp_path: Path) -> None:
     refused(tmp_path, "E_VOLUME")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100000, '{"kind": 3}', '{"kind": "labels", "schema": 2}'])
+BROKEN = ["", "[]", "{", "[" * 100000, '{"kind": 3}', '{"kind": "labels", "schema": 2}']
+
+
+@pytest.mark.parametrize("text", a_few(BROKEN, *BROKEN[2:5]))
 def test_sidecar_that_is_none(text: str, tmp_path: Path) -> None:
     prepare(tmp_path, made.series(GRID))
     (tmp_path / "in" / "labels.json").write_text(text)

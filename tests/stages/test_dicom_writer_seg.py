@@ -15,7 +15,7 @@ import writer_source as made
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage, PositronEmissionTomographyImageStorage
-from support import CompletedStage, run_stage
+from support import CompletedStage, a_few, run_stage
 from writer_source import Grid
 
 from clara_driver import volume
@@ -57,7 +57,7 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", a_few(GRIDS, "oblique", "odd matrix", "one slice"))
 def test_every_voxel_lies_where_it_belongs(name: str, tmp_path: Path) -> None:
     grid = GRIDS[name]
     labels = case(tmp_path, made.series(grid), grid)

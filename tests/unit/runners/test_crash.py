@@ -288,6 +288,7 @@ def test_killed_at_a_named_point(place: Place, point: str) -> None:
         assert place.runs("one") == 1
 
 
+@pytest.mark.long
 def test_killed_at_random_again_and_again(place: Place) -> None:
     """The pauses grow, so a job gets through in the end; then the next one starts, until there were enough kills."""
     seed = int(os.environ.get("CLARA_SEED", random.randrange(1 << 30)))
