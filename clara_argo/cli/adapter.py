@@ -36,6 +36,9 @@ def adapter() -> None:
 def serve(file: Path, port: int | None) -> None:
     """Receive studies and return results until SIGTERM or Ctrl-C.
 
+    The configuration, the workflows and the definitions of their stages are read once, at the start: end it and start
+    it again after a change. What was received, and jobs that are not done, go on then.
+
     The log goes to stderr: text on a terminal, JSON lines in a service. Exit code 5: another adapter has the spool.
 
     \b
