@@ -20,7 +20,7 @@ from clara_argo.errors import DefinitionError, Level
 from clara_argo.formats import load, operators
 from clara_argo.formats.fields import Fields
 from clara_argo.formats.keys import Fate
-from clara_argo.formats.operators import table
+from clara_argo.formats.operators import imports, table
 from clara_argo.graph import Graph
 from clara_argo.migrate import written
 from clara_argo.migrate.text import kept
@@ -362,6 +362,24 @@ def test_arguments_fill_the_parameters_of_the_file(tmp_path: Path) -> None:
     (spec,) = one(importing("o.yaml", "{TAG: 2}"), tmp_path).stages
     assert spec.image.tag == "2"
     assert found(importing("o.yaml", "{TAGS: 2}"), tmp_path) == ["4:33 parameter"]
+    assert found(importing("o.yaml", "{TAG: [2]}"), tmp_path) == ["4:38 value"]
+
+
+def test_what_aliases_make_of_a_file_counts_as_often_as_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "MOST_TEXT", 50_000)
+    bomb = "name: a\nx: &x [1,1,1,1,1,1,1,1,1]\ny: &y [*x,*x,*x,*x,*x,*x,*x,*x,*x]\nz: [*y,*y,*y,*y,*y,*y,*y,*y,*y]\n"
+    (tmp_path / "o.yaml").write_text(bomb)
+    text = HEAD + "".join(f"- {{name: o{number}, import: {{path: o.yaml}}}}\n" for number in range(20))
+    assert "value" in {said.partition(" ")[2] for said in found(text, tmp_path)}
+
+
+def test_parameters_stand_also_at_the_top() -> None:
+    text = "parameters: {O: Argo, V: 0.4.0, S: key}\norchestrator: ${{O}}\npull-secrets: ['${{S}}']\n" + HEAD + A
+    workflow = one(text.replace("api-version: 0.4.0", "api-version: ${{V}}"))
+    assert workflow.pull_secrets == ("key",)
+    assert found(text, values={"O": "Nomad"}) == ["2:15 value"]
 
 
 # what is wrong
@@ -405,6 +423,14 @@ WRONG: Mapping[str, tuple[str, list[str]]] = {
     "pull secret": ("pull-secrets: [No_Name]\n" + HEAD + A, ["1:16 pull-secret"]),
     "path": (operator(input="[{path: input}]"), ["6:18 value"]),
     "path with dots": (operator(output="[{path: /a/../b}]"), ["7:19 value"]),
+    "a path with a colon": (operator(output="[{path: '/o:ro'}]"), ["7:19 value"]),
+    "a path with a line's end": (operator(output='[{path: "/o\\n"}]'), ["7:19 value"]),
+    "a folder in a folder": (operator(output="[{path: /input/x, name: x}]"), ["7:19 path"]),
+    "a folder deep in a folder": (operator(input="[{path: //output/./a/b/}]"), ["6:18 path"]),
+    "what is read and written": (operator(output="[{path: /input}]"), ["7:19 path"]),
+    "an output in another one by another name": (
+        operator(output="[{path: /output}, {path: /output/x, name: y}]"), ["7:36 path"],
+    ),
     "a path twice": (
         HEAD + A + A.replace("name: a", "name: b").replace("{path: /input}", "{path: /i}, {path: /i, from: a}"),
         ["5:88 path"],

@@ -14,10 +14,11 @@ from clara_argo import source
 from clara_argo.errors import DefinitionError, NotFound
 from clara_argo.formats.fields import Fields, as_text, short
 from clara_argo.formats.operators.templating import Budget, Template
-from clara_argo.source import Findings, Map, Node
+from clara_argo.source import Findings, Map, Node, Text
 
 DEEPEST, MOST = 8, 1000  # imports within imports; files read for one pipeline
 MOST_TEXT = 8 * source.MAX_BYTES  # of all imports, a file as often as it is imported
+LEAST = 8  # of text, that a value counts for at least: aliases make many of a few letters
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ class Imports:
             self.findings.extend(error.findings)
             return None, 0
         if isinstance(node, Map) and "operators" not in node:
-            return node, len(text)
+            return node, max(len(text), LEAST * _values(node))
         message = f"{shown} is not one operator"
         self.findings.error("import", message, inner.at("path"), "write its keys (name, container, …) into that file")
         return None, 0
@@ -120,7 +121,17 @@ class Imports:
 def _arguments(inner: Fields) -> dict[str, str]:
     """By names that know where they stand."""
     given = inner.fields("args")
-    return {name: as_text(given.node[name]) for name in given.node}
+    for name, value in given.node.items():
+        if not isinstance(value, Text):
+            given.wrong(name, "must be a text", "quote it")
+    return {name: as_text(value) for name, value in given.node.items()}
+
+
+def _values(node: Node) -> int:
+    """How many there are, an alias as often as it is used."""
+    if isinstance(node, Text):
+        return 1
+    return 1 + sum(map(_values, node.values() if isinstance(node, Map) else node))
 
 
 def _is_file(path: str) -> bool:

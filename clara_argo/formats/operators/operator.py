@@ -87,7 +87,10 @@ def read(node: Node, number: int, imports: Imports, expander: Expander) -> Opera
         name=named, inputs=inputs, outputs=outputs, spec=spec, server=server, needs_server=needed, register=register
     )
     program = "" if register else _known(image)
-    return _as_ours(one, program, fields) if program else one
+    one = _as_ours(one, program, fields) if program else one
+    if not (one.replaced or one.register):
+        places.apart(inputs, outputs, fields)
+    return one
 
 
 def _check_output(fields: Fields, name: Text, outputs: tuple[Output, ...]) -> None:

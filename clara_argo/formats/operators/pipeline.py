@@ -36,12 +36,12 @@ def read(
     given, lenient = dict(values or {}), values is None
     fields = Fields(top, findings, "the pipeline")
     extra = fields.unknown(keys(""))
-    _settings(fields)
     parameters = given if services.URL in fields.fields("parameters") else _without(given, services.URL)
     budget = Budget()
     template = Template(fields, parameters, budget, lenient=lenient)
     filled = [(key, template.filled(fields.node[key])) for key in fields.node if key != "parameters"]
     fields = Fields(Map(filled, top.source, top.line, top.column), findings, "the pipeline")
+    _settings(fields)
     imports = Imports(findings=findings, folder=folder, budget=budget)
     expander = Expander(findings=findings, budget=budget, address=services.address(given, findings), lenient=lenient)
     nodes = [imports.resolved(node, f"operator {n}", lenient) for n, node in enumerate(fields.nodes("operators"), 1)]

@@ -62,9 +62,11 @@ def outputs(operator: Fields) -> tuple[Output, ...]:
 
 def _path(fields: Fields) -> Text:
     text = fields.required("path", "path: /input")
-    path = text.rstrip("/") if text.rstrip("/") else text
+    path = "/" * text.startswith("/") + "/".join(word for word in text.split("/") if word not in ("", "."))
     if text and not is_absolute(path):
         fields.wrong("path", f"must be an absolute path, not {short(text)}", "for example /input")
+    elif ":" in path or not path.isprintable():
+        fields.wrong("path", f"cannot be {short(text)}", "use letters, digits and what is printable, but no ':'")
     node = fields.at("path")
     return Text(path, node.source, node.line, node.column)
 
@@ -100,6 +102,29 @@ def _once(paths: Iterable[Text], operator: Fields) -> None:
             message = f"{operator.what} has the path {short(path)} twice"
             operator.findings.error("path", message, path, "give each folder a path of its own")
         seen.add(path)
+
+
+def apart(inputs: Iterable[Input], outputs: Iterable[Output], operator: Fields) -> None:
+    """A finding for a folder in another one: each is mounted by itself. The whole output may hold one by its name."""
+    taken = {str(one.path): False for one in inputs if one.path}  # whether it is the whole output
+    for output in outputs:
+        if output.path in taken:
+            _inside(output.path, output.path, operator)
+        taken[str(output.path)] = not output.name
+    for one in (*inputs, *outputs):
+        parent, _, name = one.path.rpartition("/")
+        if isinstance(one, Output) and taken.get(parent) and name == one.name:
+            continue
+        while parent:
+            if parent in taken:
+                _inside(one.path, parent, operator)
+            parent = parent.rpartition("/")[0]
+
+
+def _inside(path: Text, parent: str, operator: Fields) -> None:
+    other = "twice" if path == parent else f"inside another one, {short(parent)}"
+    message = f"{operator.what} has the folder {short(path)} {other}"
+    operator.findings.error("path", message, path, "give each folder a path beside the others")
 
 
 def _read_once(found: Iterable[Input], operator: Fields) -> None:

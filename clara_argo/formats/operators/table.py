@@ -26,6 +26,7 @@ TABLE: tuple[Key, ...] = (
     )),
     *_below("operators[].", (
         ("name", M, "`stageName`"),
+        ("api-version", U, "of a file of its own; that of the pipeline counts"),
         ("description", K, "kept beside the keys of the stage"),
         ("import.path", M, "an operator's file below the folder of this one, read in its place"),
         ("import.args.*", M, "the parameters of that file"),
@@ -61,6 +62,7 @@ TABLE: tuple[Key, ...] = (
         ("element-type", U, "of a `stream`: not looked at; else as `type`"),
     )),
     *_below("operators[].services[].", (
+        ("api-version", K, "kept; not followed"),
         ("name", K, "kept with its service: an inference server is shared; any other service is an error"),
         ("description", K, "kept"),
         ("import.path", M, "a service's file below the folder of this one, read in its place"),
