@@ -111,7 +111,8 @@ def apart(inputs: Iterable[Input], outputs: Iterable[Output], operator: Fields) 
         if output.path in taken:
             _inside(output.path, output.path, operator)
         taken[str(output.path)] = not output.name
-    for one in (*inputs, *outputs):
+    folders: tuple[Input | Output, ...] = (*inputs, *outputs)
+    for one in folders:
         parent, _, name = one.path.rpartition("/")
         if isinstance(one, Output) and taken.get(parent) and name == one.name:
             continue
