@@ -30,6 +30,10 @@ def execute(driver, payload):
     return True
 def cleanup(driver): print("cleanup after", driver.application_data[-1]); return True
 """
+THREAD = (
+    "import threading; begun, waiting = threading.Event(), threading.Event()\n"
+    "thread = threading.Thread(target=driver.start); thread.start(); "
+)
 RUN = "\ndriver.start()\ndriver.wait_for_completion()\nprint('went on')\n"
 
 
@@ -94,6 +98,36 @@ def test_a_program_that_catches_everything_cannot_turn_a_failure_into_success(tm
     done = run(tmp_path, code)
     assert (done.code, done.error) == (1, "ValueError: it")
     assert done.log.endswith("caught\n")
+
+
+def test_nor_one_that_catches_the_waiting_as_well(tmp_path: Path) -> None:
+    bye = "import atexit; atexit.register(print, 'bye')\ntry: driver.start(); driver.wait"
+    code = handlers("raise ValueError('it')").replace("driver.start()\ndriver.wait", bye)
+    done = run(tmp_path, code.replace("()\nprint('went", "()\nexcept: pass\nprint('went"))
+    assert (done.code, done.error, done.locks) == (1, "ValueError: it", ["input.lock"])
+    assert done.log.endswith("went on\nbye\n")
+
+
+def test_nor_one_that_starts_it_in_a_thread(tmp_path: Path) -> None:
+    code = handlers("return False").replace("driver.start()\ndriver.wait_for_completion()", THREAD + "thread.join()")
+    done = run(tmp_path, code)
+    assert (done.code, done.error, done.locks) == (1, "execute returned False", ["input.lock"])
+    assert "went on\n" in done.log
+
+
+def test_waiting_is_for_the_handlers_of_another_thread(tmp_path: Path) -> None:
+    body = "begun.set(); waiting.wait(30); print('executed')"
+    code = handlers(body).replace(
+        "driver.start()", THREAD + "begun.wait(30); threading.Timer(0.1, waiting.set).start()"
+    )
+    done = run(tmp_path, code)
+    assert done.code == 0, done.log
+    assert done.log == "executed\nwent on\n"
+
+
+def test_a_handler_does_not_wait_for_itself(tmp_path: Path) -> None:
+    done = run(tmp_path, handlers("driver.wait_for_completion()"))
+    assert done.code == 1 and "a handler cannot wait for the driver that runs it" in done.error
 
 
 def test_sigterm_calls_cleanup(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """`Driver`: runs an operator's handlers in Clara's order and ends the process by the contract's exit codes.
 
-A handler that returns False, or raises, fails the stage; None is success, for programs that report by exception.
+A handler that returns False, or raises, fails the stage; None is success, for programs that report by exception. The
+process fails then, also when the program catches what says so.
 """
 
+import atexit
+import logging
 import os
+import sys
+import threading
 import traceback
 import uuid
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import clara_driver
 from clara.payload import Error, of
@@ -16,6 +21,8 @@ Handler = Callable[..., Optional[bool]]
 
 DATA = "application_data"
 ORDER = ("prepare_handler", "execute_handler", "cleanup_handler", "notification_handler")  # of handlers by position
+
+_failed: List[int] = []  # exit codes of drivers of this process whose handlers failed
 
 
 class Driver:
@@ -41,6 +48,8 @@ class Driver:
         self.application_data = given.get(DATA)
         self._given = given
         self._code = None  # type: Optional[int]
+        self._done = threading.Event()
+        self._thread = 0  # that runs the handlers
         self._stage = None  # type: Optional[clara_driver.Stage]
 
     @property
@@ -64,21 +73,28 @@ class Driver:
         """
         if self._code is not None:
             raise Error("this driver has been started before; make a new one for a second run")
-        self._code = EXIT_FINAL
+        self._code, self._thread = EXIT_FINAL, threading.get_ident()
         try:
             self._run()
+            self._code = 0
         except SystemExit as error:
             self._code = error.code if isinstance(error.code, int) else int(error.code is not None)
             raise
         except Exception:  # noqa: BLE001  of a handler, which is foreign code; the driver has written the reason down
             traceback.print_exc()
             raise SystemExit(self._code) from None
-        self._code = 0
+        finally:
+            if self._code:
+                _failed.append(self._code)
+            self._done.set()
 
     def wait_for_completion(self) -> None:
         """Returns when all went well. Starts the handlers if nobody has; says again that they failed if they did."""
         if self._code is None:
             self.start()
+        if not self._done.is_set() and self._thread == threading.get_ident():
+            raise Error("a handler cannot wait for the driver that runs it")
+        self._done.wait()
         if self._code:
             raise SystemExit(self._code)
 
@@ -101,6 +117,27 @@ class Driver:
         if self._stage is None:
             self._stage = from_environment(os.environ)
         return self._stage
+
+
+@atexit.register
+def _insist() -> None:
+    """A program that catches everything, or starts a driver in a thread, would end with 0 after a failure.
+
+    What it wrote until then would be taken for its result. What others registered after this module has been called.
+    """
+    if _failed:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+        os._exit(_failed[0] & 0xFF or EXIT_FINAL)
+
+
+def _flush(stream: Any) -> None:
+    """What cannot be said any more does not change how it ends."""
+    try:
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        return
 
 
 def _by_position(values: Any) -> Dict[str, Any]:
