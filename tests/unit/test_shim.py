@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -249,9 +250,45 @@ def test_the_folder_holds_the_library_only() -> None:
     assert [path.name for path in shim.folder().iterdir()] == ["clara"]
 
 
-def test_it_speaks_the_oldest_python_that_the_driver_speaks() -> None:
-    """As far as the grammar can tell; nothing here needs a module that 3.8 has not."""
-    code = "import ast, sys; [ast.parse(open(name).read(), name, feature_version=(3, 8)) for name in sys.argv[1:]]"
-    files = [str(path) for path in sorted(shim.package().rglob("*.py"))]
-    assert len(files) == 5
+OPERATOR = (
+    "import clara, clara.logging\n"
+    "from clara.logging import INFO, basicConfig, getLogger, perf_logger\n"
+    "basicConfig(level=INFO)\n"
+    "clara.logging.getLogger('op').info('begun')\n"
+    "perf_logger.stage_started('all')\n"
+    "def execute(driver, payload):\n"
+    "    getLogger('op').info('%s %s', driver.job_id, payload.input_entries[0].name)\n"
+    "    open(payload.output_entries[0].path + '/x', 'w').close()\n"
+    "driver = clara.Driver(execute_handler=execute)" + RUN
+)
+OLD = ("3.6", "3.7")
+
+
+def test_it_speaks_the_python_of_old_images() -> None:
+    """As far as the grammar can tell; nothing here needs a module that 3.6 has not."""
+    code = "import ast, sys; [ast.parse(open(name).read(), name, feature_version=(3, 6)) for name in sys.argv[1:]]"
+    packages = (shim.package(), STAGES / "clara_driver")
+    files = [str(path) for package in packages for path in sorted(package.rglob("*.py"))]
+    assert len(files) == 11
     subprocess.run([sys.executable, "-c", code, *files], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_it_runs_on_the_python_of_old_images(tmp_path: Path, version: str) -> None:
+    python = old_python(version)
+    if not python:
+        pytest.skip(f"no Python {version} on this machine; its grammar is checked all the same")
+    (tmp_path / "main.py").write_text(OPERATOR)
+    for name in ("input", "output"):
+        (tmp_path / name).mkdir()
+    done = subprocess.run(
+        [python, "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={"PYTHONPATH": f"{STAGES}:{shim.folder()}", "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
+    assert "INFO:op:begun" in done.stderr and "input" in done.stderr and "stage: all started" in done.stderr
+
+
+def old_python(version: str) -> str:
+    places = sorted((Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/python{version}"))
+    return next(map(str, places), "") or shutil.which(f"python{version}") or ""

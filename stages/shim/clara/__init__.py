@@ -4,8 +4,9 @@
     driver.start()
     driver.wait_for_completion()
 
-It is a skin over clara_driver, which must be beside it, and needs Python 3.8. Folders, locks and exit codes are the
-driver's; here are only the old names. Not here: FastIO memory, which is refused by name.
+It is a skin over clara_driver, which must be beside it; both run on Python 3.6, which images of Clara's time have.
+Folders, locks and exit codes are the driver's; here are only the old names. Not here: FastIO memory, which is refused
+by name.
 """
 
 import pkgutil
