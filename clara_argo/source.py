@@ -163,6 +163,7 @@ class Findings:
         self.source, self.strict = source, strict
         self._all: list[Finding] = []
         self._compared = 0
+        self.unknown = 0  # keys that were not known, so far
 
     def error(self, code: str, message: str, at: object = None, hint: str = "") -> None:
         """`at` is whatever knows its place: a Text, List, Map; anything else stands for the file."""

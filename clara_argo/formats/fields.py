@@ -14,6 +14,8 @@ from clara_argo.source import Findings, List, Map, Node, Text
 from clara_argo.source import short as short  # the readers take it from here
 
 TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+MAX_UNKNOWN = 1000  # keys of a file; one with more is something else
+MANY = "unknown-keys"  # the code of the finding that says so
 _WHOLE = re.compile(r"[0-9]{1,18}")
 
 
@@ -109,11 +111,16 @@ class Fields:
         self.findings.error("value", f"{key!r} of {self.what} {problem}", self.at(key), hint)
 
     def unknown(self, known: Collection[str]) -> dict[str, str]:
-        """Warn of every key that is not known; they are kept as they are."""
+        """Warn of every key that is not known; they are kept as they are. Raises DefinitionError when there are so
+        many of them that nobody would read about each."""
         extra: dict[str, str] = {}
-        for key in self.node:
-            if key in known:
-                continue
+        strange = [key for key in self.node if key not in known]
+        self.findings.unknown += len(strange)
+        if strange and self.findings.unknown > MAX_UNKNOWN:
+            message = f"there are more than {MAX_UNKNOWN} unknown keys, here in {self.what}: it is another kind of file"
+            self.findings.error(MANY, message, strange[0], "name the file that was meant")
+            self.findings.check()
+        for key in strange:
             hint = self.findings.did_you_mean(key, known, f"known keys: {', '.join(sorted(known))}")
             self.findings.warning("unknown-key", f"{self.what} has the unknown key {short(key)}", key, hint)
             extra[key] = as_text(self.node[key])

@@ -82,15 +82,23 @@ def workflows(
 
 @at_rest()
 def collect(
-    text: str | bytes, findings: Findings, *, folder: Path | None = None, values: Mapping[str, str] | None = None
+    text: str | bytes,
+    findings: Findings,
+    *,
+    folder: Path | None = None,
+    values: Mapping[str, str] | None = None,
+    parsed: list[Node] | None = None,
 ) -> tuple[Workflow, ...]:
     """Every workflow of a file, as far as it can be read: what is wrong is in `findings` afterwards.
 
     `folder`: of the file, where it imports others. `values`: of a pipeline's parameters; None = somebody only looks at
-    the file. Raises DefinitionError only for what is not YAML, or not a workflow file.
+    the file. `parsed` takes the documents, where the file needed no repair. Raises DefinitionError only for what is
+    not YAML, or not a workflow file.
     """
     text = decode(text, findings.source)
     found, stages, nodes = _read(text, findings, folder, values)
+    if parsed is not None:
+        parsed += nodes
     if values and not any(workflow.dialect == "operators" for workflow in found):
         message = f"the file has no parameter {short(next(iter(values)))}"
         findings.error(

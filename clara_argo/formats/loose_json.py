@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from clara_argo.collector import at_rest
 from clara_argo.errors import DefinitionError
 from clara_argo.source import FLATTER, MAX_DEPTH, Findings, List, Map, Node, Text, decode, short
 
 MAX_REPAIRS = 100  # that are listed; a file with more of them says so once
 _TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r\n]+)
-    |(?P<comment>//[^\r\n]*|/\*.*?\*/)
+    r"""[ \t\r\n]*(?:
+    (?P<comment>//[^\r\n]*|/\*.*?\*/)
     |(?P<text>"[^"\\\r\n]*(?:\\[^\r\n][^"\\\r\n]*)*")
     |(?P<mark>[{}\[\]:,])
-    |(?P<word>[^\s"{}\[\]:,/]+)""",
+    |(?P<word>[^\s"{}\[\]:,/]+)
+    |(?P<end>\Z))""",
     re.VERBOSE | re.DOTALL,
 )
 _WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
@@ -66,11 +67,12 @@ class _Open:
 def begins_like(text: str) -> bool:
     """Whether the first thing in a text, but for comments, is a `{`."""
     position = 0
-    while (found := _TOKEN.match(text, position)) and found.lastgroup in ("blank", "comment"):
+    while (found := _TOKEN.match(text, position)) and found.lastgroup == "comment":
         position = found.end()
-    return text.startswith("{", position)
+    return found is not None and found[found.lastgroup or 0] == "{"
 
 
+@at_rest()
 def parse(text: str | bytes, findings: Findings) -> Node:
     """The one value of a text. Raises DefinitionError for what is no JSON, with everything found until there."""
     reader = _Reader(decode(text, findings.source), findings)
@@ -82,7 +84,8 @@ def parse(text: str | bytes, findings: Findings) -> Node:
 class _Reader:
     def __init__(self, text: str, findings: Findings) -> None:
         self.text, self.findings = text, findings
-        self.starts = [0, *(found.end() for found in _LINE_END.finditer(text))]
+        self.starts = [0, *(found.end() for found in _LINE_END.finditer(text)), len(text) + 1]
+        self.line = 1  # of the last token
         self.stack: list[_Open] = []
         self.done: Node | None = None
         self.comma = Text()  # the last one, for the complaint about it
@@ -90,17 +93,17 @@ class _Reader:
 
     def tokens(self) -> Iterator[tuple[str, str, Text]]:
         """Kind, what is written, and its place."""
-        position = 0
-        while position < len(self.text):
+        position, kind = 0, ""
+        while kind != "end":
             found = _TOKEN.match(self.text, position)
-            place = self._place(position)
             if found is None:
-                raise self._not_a_token(self.text[position], place)
-            kind, position = str(found.lastgroup), found.end()
+                position += len(self.text) - position - len(self.text[position:].lstrip(" \t\r\n"))
+                raise self._not_a_token(self.text[position], self._place(position))
+            kind, position = found.lastgroup or "end", found.end()
             if kind == "comment":
-                self._repair("a comment is no JSON; it is skipped", place, "remove it")
-            elif kind != "blank":
-                yield kind, found[0], place
+                self._repair("a comment is no JSON; it is skipped", self._place(found.start(kind)), "remove it")
+            elif kind != "end":
+                yield kind, found[kind], self._place(found.start(kind))
 
     def _not_a_token(self, character: str, place: Text) -> DefinitionError:
         if character == '"':
@@ -217,8 +220,10 @@ class _Reader:
         return self.done
 
     def _place(self, offset: int) -> Text:
-        line = bisect_right(self.starts, offset)
-        return Text("", self.findings.source, line, offset - self.starts[line - 1] + 1)
+        """Offsets come in their order."""
+        while self.starts[self.line] <= offset:
+            self.line += 1
+        return Text("", self.findings.source, self.line, offset - self.starts[self.line - 1] + 1)
 
     def _repair(self, message: str, place: Text, hint: str) -> None:
         self.repairs += 1

@@ -20,12 +20,13 @@ from clara_argo.formats import (
     load,
     operators,
 )  # fmt: skip
+from clara_argo.formats.fields import MANY
 from clara_argo.formats.keys import Fate, Key
 from clara_argo.graph import Graph
 from clara_argo.migrate import rows as table
 from clara_argo.migrate.rows import Row
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, Node, documents
+from clara_argo.source import Findings, Node, Text, documents
 
 PIPELINE = re.compile(r"^api-version *:", re.MULTILINE)  # the files that have parameters
 ANYWHERE = range(1, source.MAX_DEPTH + 1)  # what is not known of an adapter is kept in comments
@@ -53,7 +54,7 @@ class Reading:
     nodes: Sequence[Node] = ()  # of a configuration or its parts, whole
     beside: Sequence[Path] = ()  # files that a configuration of ours includes
     findings: tuple[Finding, ...] = ()
-    keys: Sequence[table.Written] = ()
+    keys: Iterable[table.Written] = ()
     known: Sequence[Key] = ()
     depths: Collection[int] = ()  # where unknown keys are kept
 
@@ -61,12 +62,13 @@ class Reading:
         """What became of its keys. `findings` of all files."""
         name = str(self.path)
         if self.marker:
-            return (
-                Row(key="(the file)", fate=Fate.KEPT, becomes="it marks a project; a new one is written", source=name),
-            )
+            return (table.of_file(Fate.KEPT, "it marks a project; a new one is written", Text("", name)),)
         if self.ours:
-            return (Row(key="(the file)", fate=Fate.KEPT, becomes=OURS, source=name),)
+            return (table.of_file(Fate.KEPT, OURS, Text("", name)),)
         own = [finding for finding in findings if finding.source == name and finding.line]
+        if many := next((finding for finding in own if finding.code == MANY), None):
+            place = Text("", name, many.line, many.column)
+            return (table.of_file(Fate.REFUSED, many.message, place),)
         return table.rows(self.keys, self.known, own, name, self.depths)
 
 
@@ -95,8 +97,9 @@ def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, 
         _parts(reading, nodes, findings)
         return
     mine = values if PIPELINE.search(text) else {}
-    workflows = load.collect(text, findings, folder=reading.path.parent, values=mine)
-    _keys(reading, text, workflows)
+    parsed: list[Node] = []
+    workflows = load.collect(text, findings, folder=reading.path.parent, values=mine, parsed=parsed)
+    _keys(reading, text, workflows, parsed)
     _workflows(reading, text, workflows, findings)
 
 
@@ -117,7 +120,7 @@ def _configuration(reading: Reading, text: str, findings: Findings) -> None:
         findings.extend(error.findings)
         return
     reading.configuration, reading.nodes = node, (node,)
-    reading.keys, reading.depths = tuple(table.written(node)), ANYWHERE
+    reading.keys, reading.depths = table.written(node), ANYWHERE
     if adapter_json.is_root(node):
         reading.known = adapter_json.TABLE
     elif dicom_server.looks_like(node):
@@ -128,7 +131,7 @@ def _configuration(reading: Reading, text: str, findings: Findings) -> None:
         reading.configuration = include.merged(node, reading.path.parent, Findings())
 
 
-def _keys(reading: Reading, text: str, workflows: Sequence[Workflow]) -> None:
+def _keys(reading: Reading, text: str, workflows: Sequence[Workflow], parsed: Sequence[Node]) -> None:
     """Where its keys stand. A file of ours is copied."""
     reading.dialect = dialect = workflows[0].dialect if workflows else "early-access"
     if dialect == "native":
@@ -138,7 +141,7 @@ def _keys(reading: Reading, text: str, workflows: Sequence[Workflow]) -> None:
         reading.keys = tuple(clara_wf_keys.written(text, str(reading.path)))
         reading.known, reading.depths = clara_wf_keys.TABLE, clara_wf_keys.DEPTHS
     else:
-        reading.keys = [key for node in documents(text, str(reading.path)) for key in table.written(node)]
+        reading.keys = [key for node in parsed for key in table.written(node)]
         reading.known, reading.depths = operators.TABLE, (1, 2)  # of the pipeline, of an operator
 
 

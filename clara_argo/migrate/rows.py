@@ -35,6 +35,11 @@ class Row:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
 
+def of_file(fate: Fate, becomes: str, at: Text) -> Row:
+    """The one row of a file whose keys nobody looks at."""
+    return Row(key="(the file)", fate=fate, becomes=becomes, source=at.source, line=at.line, column=at.column)
+
+
 def written(node: Node, path: Path = ()) -> Iterator[Written]:
     """Every key of a text, in its order. Depth is bounded by the reader."""
     if isinstance(node, List):
@@ -179,6 +184,7 @@ def _fate(path: Path, key: Key | None, finding: Finding | None, depths: Collecti
         kept = len(path) in depths
         return name, *((Fate.KEPT, "not known; kept") if kept else (Fate.UNUSED, "not known; left out"))
     if key is None:
+        name = ".".join((*path[:-1], "*"))  # there may be thousands in it
         return name, Fate.KEPT if depths else Fate.UNUSED, "with the key above"
     # A refused key that was no error has a value that can be followed; a repair that was not needed is none.
     fate = {Fate.REFUSED: Fate.UNUSED, Fate.REPAIRED: Fate.MAPPED}.get(key.fate, key.fate)

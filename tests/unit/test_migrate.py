@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -370,6 +371,31 @@ def test_no_file_takes_the_place_of_the_marker(tmp_path: Path) -> None:
     )
     made = migrate([path])
     assert made.copies == {"workflow.yaml": path} and set(made.texts) == {project.MARKER}
+
+
+STRANGE = "".join(f"  k{number}: x\n" for number in range(1001))
+STRANGERS = {
+    "json": APPSETTINGS.replace('"port"', "".join(f'"k{number}": 1, ' for number in range(1001)) + '"port"'),
+    "server": SERVER.replace("port:", STRANGE.replace("  k", "k") + "port:", 1),
+    "operators": PIPELINE.replace("  size: big\n", STRANGE),
+    "values": PLAIN.replace("        stageName", STRANGE.replace("  k", "        k") + "        stageName"),
+}
+
+
+@pytest.mark.parametrize("text", STRANGERS.values(), ids=STRANGERS)
+def test_a_file_of_strange_keys_is_refused_in_one_word(tmp_path: Path, text: str) -> None:
+    made = migrate(lay(tmp_path, a__txt=text))
+    (row,) = made.rows
+    assert made.failed and (row.key, row.fate) == ("(the file)", Fate.REFUSED) and row.line and "1000" in row.becomes
+    few = migrate(lay(tmp_path, a__txt=re.sub(r' *k(99.|1000): x\n|"k1000": 1, ', "", text)))
+    assert len(few.rows) > 900
+
+
+def test_what_is_in_a_strange_key_has_one_row(tmp_path: Path) -> None:
+    inner = "odd: {" + ", ".join(f"k{number}: x" for number in range(2000)) + "}\n"
+    made = migrate(lay(tmp_path, server__yaml=inner + SERVER))
+    found = {row.key: row.places for row in made.rows if row.key.startswith("odd")}
+    assert not made.failed and found == {"odd": 1, "odd.*": 2000}
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
