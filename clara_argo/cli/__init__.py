@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ class Main(click.Group):
         if wrong and not ctx.resilient_parsing:  # a shell that completes words is told nothing
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], words, n=1)
+            near = get_close_matches(args[0].lower(), words, n=1)
             ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
@@ -89,6 +90,8 @@ class Main(click.Group):
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         extra["standalone_mode"] = False
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":  # https://no-color.org
+            extra["color"] = False
         _open_streams()
         try:
             code = super().main(args, prog_name, **extra)
@@ -169,7 +172,10 @@ def _nobody_reads(stream: TextIO) -> None:
 
 
 def _open_streams() -> None:
-    """A caller may have closed them (`>&-`); files opened later must not take their numbers."""
+    """A caller may have closed them (`>&-`); files opened later must not take their numbers.
+
+    What a terminal of old, or the name of a file, cannot have as a letter is written as `\\u2026`: no failure.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, os.O_RDWR)
@@ -177,6 +183,8 @@ def _open_streams() -> None:
                 os.dup2(handle, number)
                 os.close(handle)
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

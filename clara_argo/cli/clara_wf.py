@@ -23,6 +23,7 @@ ARGUMENTS = {
     "publish_chart": "WORKFLOW_ID WORKFLOW_NAME OUT",
     "test_workflow": "[WORKFLOW_ID] [JOB_ID]",
 }
+ABSENT = ("install_trtis", "uninstall_trtis")  # of the article
 COMMANDS = {
     "list_stages": Entry("sdk_stages", "list_stages", "List the stages."),
     "create_stage": Entry("sdk_stages", "create_stage", "Make a stage and its program."),
@@ -43,6 +44,11 @@ class Words(Main):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(usage(word), entry.summary) for word, entry in self.entries.items()], col_max=48)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] in ABSENT and not ctx.resilient_parsing:
+            ctx.fail(f"there is no {args[0]}: no inference server is needed; a stage loads its model itself")
+        return super().resolve_command(ctx, args)
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         more["prog_name"] = self.program

@@ -5,6 +5,7 @@ Knows the Job value only, so it shows jobs of every runner. Names and messages a
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -39,14 +40,15 @@ class Display:
         self._before: Job | None = None
 
     def show(self, job: Job) -> None:
-        if self._stream.isatty():
+        if _can_draw(self._stream):
             self._draw(job)
         else:
             self._tell(job)
 
     def _draw(self, job: Job) -> None:
         size = shutil.get_terminal_size()
-        rows = list(bars(job, _now(), size.columns - 1, colour=True))[-max(1, size.lines - 1) :]
+        colour = not os.environ.get("NO_COLOR")  # https://no-color.org
+        rows = list(bars(job, _now(), size.columns - 1, colour=colour))[-max(1, size.lines - 1) :]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         self._write(up + "".join(f"\x1b[2K{row}\n" for row in rows))
         self._drawn = len(rows)
@@ -71,10 +73,14 @@ class Display:
             self._deaf = True
 
 
+def _can_draw(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def follow(runner: Runner, job: str, stream: TextIO) -> Job:
     """Show the job until it has ended; returns how it ended."""
     display = Display(stream)
-    for current in _ticking(runner.watch(job)) if stream.isatty() else runner.watch(job):
+    for current in _ticking(runner.watch(job)) if _can_draw(stream) else runner.watch(job):
         display.show(current)
         if current.state.ended:
             return current

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from clara_argo import __version__
-from clara_argo.cli import COMMANDS
+from clara_argo.cli import COMMANDS, clara_wf
 
 
 def clara(*arguments: str, code: int = 0) -> str:
@@ -112,3 +113,21 @@ def test_zsh_and_fish_complete_clara_wf() -> None:
 def test_what_the_system_refuses_is_said() -> None:
     said = clara("lint", "x" * 300, code=64)
     assert "File name too long; change its permissions, or name another one" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_letters_that_a_terminal_does_not_have_are_no_failure(tmp_path: Path, encoding: str) -> None:
+    for name in (b"\xe2\x80\xa6", b"a\xff"):  # an ellipsis, and what is no letter anywhere
+        done = subprocess.run(
+            [sys.executable, "-m", "clara_argo", "init", name], cwd=tmp_path, capture_output=True, timeout=60,
+            env={**os.environ, "PYTHONIOENCODING": encoding}, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (b"\\u2026/" if encoding == "latin-1" and name != b"a\xff" else b"/") in done.stdout
+
+
+def test_words_in_capitals_and_words_of_the_article_that_are_not_offered() -> None:
+    assert "Did you mean 'graph'?" in clara("GRAPH", code=64)
+    for word in clara_wf.ABSENT:
+        with pytest.raises(click.UsageError, match="a stage loads its model itself"):
+            clara_wf.main.resolve_command(click.Context(clara_wf.main), [word])

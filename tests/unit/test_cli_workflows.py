@@ -206,3 +206,16 @@ def test_a_new_project_runs_as_it_is(folder: Path, tmp_path: Path) -> None:
         found[float(groups.PlanePositionSequence[0].ImagePositionPatient[2])] |= frame > 0
     assert sum(mask.sum() for mask in wanted.values()) > 100
     assert all(np.array_equal(found[z], mask) for z, mask in wanted.items())
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colours_only_where_they_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], coloured: bool
+) -> None:
+    (tmp_path / "w.yaml").write_text("a: [")
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(main, ["lint", str(tmp_path / "w.yaml")], color=True)  # as on a terminal
+    assert ("\x1b[31m" in done.stdout) is coloured and "error" in done.stdout

@@ -91,3 +91,22 @@ def test_following_asks_the_runner_for_nothing_but_changes(stream: io.StringIO) 
 def test_what_goes_wrong_while_following_is_raised(stream: io.StringIO) -> None:
     with pytest.raises(NotFound, match="deleted"):
         display.follow(Watched(job(), wrong=NotFound("deleted")), "0" * 32, stream)
+
+
+@pytest.mark.parametrize(
+    ("variables", "drawn", "coloured"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "dumb"}, False, False),
+    ],
+)
+def test_a_terminal_gets_what_it_can_show(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], drawn: bool, coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    display.Display(stream).show(job(StageRun(name="ai", state=StageState.RUNNING, started=START)))
+    assert ("\x1b[2K" in stream.getvalue(), "\x1b[36m" in stream.getvalue()) == (drawn, coloured)
