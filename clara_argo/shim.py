@@ -14,8 +14,13 @@ from clara_argo import shipped
 
 PACKAGE = "clara"
 IMPORT = re.compile(
-    rb"^[ \t]*(?:from|import)[ \t]+(?:\w[\w., \t]*,[ \t]*)?clara(?:\.logging(?:\.\w+)?)?(?![\w.])", re.MULTILINE
+    rb"(?:^|[;:])[ \t]*(?:from|import)[ \t]+(?:\w[\w., \t]*,[ \t]*)?clara(?:\.logging(?:\.\w+)?)?(?![\w.])",
+    re.MULTILINE,
 )
+REQUIRED = re.compile(
+    rb"^[ \t]*clara(?![\w.-])", re.MULTILINE | re.IGNORECASE
+)  # in a requirements.txt: PyPI's, or their own
+INTERPRETED = re.compile(rb"#![^\n]*python")
 MAX_FILES = 1000  # Python files of a stage that are looked at
 MAX_BYTES = 1 << 20  # of each
 LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "venv"}
@@ -34,6 +39,9 @@ def wanted(stage: Path) -> bool:
     """Whether the code in a stage's folder imports the library, and does not bring one of its own."""
     if (stage / PACKAGE).is_dir() or (stage / f"{PACKAGE}.py").is_file():
         return False
+    requirements = stage / "requirements.txt"
+    if requirements.is_file() and REQUIRED.search(_beginning(requirements)):
+        return False
     return any(IMPORT.search(text) for text in _programs(stage))
 
 
@@ -44,10 +52,16 @@ def _programs(stage: Path) -> Iterator[bytes]:
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)
-            if not name.endswith(".py") or not path.is_file():
+            if path.suffix not in ("", ".py") or not path.is_file():
                 continue
             number += 1
             if number > MAX_FILES:
                 return
-            with open(path, "rb") as file:
-                yield file.read(MAX_BYTES)
+            text = _beginning(path)
+            if path.suffix or INTERPRETED.match(text):
+                yield text
+
+
+def _beginning(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES)

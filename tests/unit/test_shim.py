@@ -209,7 +209,7 @@ def test_other_packages_of_that_name_stay_importable(tmp_path: Path) -> None:
     [
         "import clara", "import clara as c  # x", "    import clara\r", "import os, clara", "import clara, os",
         "import clara;x", "from clara import Driver", "from\tclara import (", "from clara.logging import perf_logger",
-        "import clara.logging", "import clara.logging.perf_logger",
+        "import clara.logging", "import clara.logging.perf_logger", "import os; import clara", "try: import clara",
     ],
 )  # fmt: skip
 def test_code_that_imports_it_is_found(tmp_path: Path, line: str) -> None:
@@ -218,6 +218,22 @@ def test_code_that_imports_it_is_found(tmp_path: Path, line: str) -> None:
     assert shim.wanted(tmp_path)
     (tmp_path / "clara").mkdir()
     assert not shim.wanted(tmp_path), "its own goes first"
+
+
+def test_a_program_without_a_suffix_is_one_by_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("#!/usr/bin/env python3\nimport clara\n")
+    assert shim.wanted(tmp_path)
+    (tmp_path / "run").write_text("#!/bin/sh\nimport clara\n")
+    assert not shim.wanted(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "own"), [("clara==1.0", True), ("Clara", True), ("clara-viz", False), ("# clara", False)]
+)
+def test_a_package_that_is_required_goes_first(tmp_path: Path, line: str, own: bool) -> None:
+    (tmp_path / "main.py").write_text("import clara\n")
+    (tmp_path / "requirements.txt").write_text(f"numpy\n{line}\n")
+    assert shim.wanted(tmp_path) is not own
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ class Processes:
         facts = {**attempt.facts, contract.ATTEMPT: str(attempt.number)}
         base = environment.of_a_process(folders, attempt.library)
         variables = environment.variables(spec, folders, facts, base)
+        if spec.env.get("PYTHONPATH"):
+            variables["PYTHONPATH"] += f":{base['PYTHONPATH']}"
         if command.uses_module(spec):
             variables["PYTHONPATH"] += f":{spec.folder}"
         words = [environment.filled(word, variables) for word in command.words(spec, attempt.node.step.args)]

@@ -87,6 +87,12 @@ def test_a_chain_of_them(runner: LocalRunner, tmp_path: Path) -> None:
     assert (folder / "checked-copy/locks/checked-copy.lock").exists()
 
 
+def test_a_python_path_of_its_own_goes_before_ours(runner: LocalRunner, tmp_path: Path) -> None:
+    spec = operator(tmp_path, "callbacks.py", env={"PYTHONPATH": "/opt/clara:/opt/more"})
+    job, _ = run(runner, graphs.chain(spec), graphs.payload(tmp_path))
+    assert job.state is JobState.SUCCEEDED, job
+
+
 def test_what_it_raised_is_the_reason(runner: LocalRunner, tmp_path: Path) -> None:
     payload = graphs.payload(tmp_path, **{"one.dcm": DICOM, "notes.txt": "none"})
     job, _ = run(runner, graphs.chain(operator(tmp_path, "checked_copy.py")), payload)
