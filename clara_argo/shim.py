@@ -21,8 +21,9 @@ REQUIRED = re.compile(
     rb"^[ \t]*clara(?![\w.-])", re.MULTILINE | re.IGNORECASE
 )  # in a requirements.txt: PyPI's, or their own
 INTERPRETED = re.compile(rb"#![^\n]*python")
-MAX_FILES = 1000  # Python files of a stage that are looked at
+MAX_FILES = 1000  # files of a stage's code that are looked at
 MAX_BYTES = 1 << 20  # of each
+NO_CODE = {"Dockerfile", "LICENSE", "Makefile", "README"}
 LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "venv"}
 
 
@@ -40,28 +41,34 @@ def wanted(stage: Path) -> bool:
     if (stage / PACKAGE).is_dir() or (stage / f"{PACKAGE}.py").is_file():
         return False
     requirements = stage / "requirements.txt"
-    if requirements.is_file() and REQUIRED.search(_beginning(requirements)):
+    if requirements.is_file() and REQUIRED.search(beginning(requirements)):
         return False
     return any(IMPORT.search(text) for text in _programs(stage))
 
 
 def _programs(stage: Path) -> Iterator[bytes]:
-    """The beginning of each Python file; folders of installed packages and what is hidden are left out."""
+    """The beginning of each Python file."""
+    for path in programs(stage, ("", ".py")):
+        text = beginning(path)
+        if path.suffix or INTERPRETED.match(text):
+            yield text
+
+
+def programs(stage: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """The files of a stage's code; folders of installed packages and what is hidden are left out."""
     number = 0
     for place, folders, files in os.walk(stage):
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)
-            if path.suffix not in ("", ".py") or not path.is_file():
+            if path.suffix not in suffixes or name in NO_CODE or not path.is_file():
                 continue
             number += 1
             if number > MAX_FILES:
                 return
-            text = _beginning(path)
-            if path.suffix or INTERPRETED.match(text):
-                yield text
+            yield path
 
 
-def _beginning(path: Path) -> bytes:
+def beginning(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(MAX_BYTES)

@@ -129,7 +129,7 @@ class Attempt:
         if not tree.has_files(written):
             raise tree.Unusable(
                 "it ended well but wrote nothing into its output folder; a stage writes into the folder that "
-                f"{contract.OUTPUT} names"
+                f"{contract.OUTPUT} names" + (f"; {advice}" if (advice := self._advice(silent="")) else "")
             )
         digest = tree.digest(written)
         tree.sync(written)
@@ -149,7 +149,8 @@ class Attempt:
 
     def reason(self, ending: process.Ending) -> str:
         """Why the attempt failed, in one line for people, and what they may do about it."""
-        why, advice = self._why(ending), self._advice()
+        itself = ending.signal is None and not ending.timed_out and not ending.cannot_start
+        why, advice = self._why(ending), self._advice(silent=self.said() if itself else None)
         return f"{why}; {advice}" if advice else why
 
     def _why(self, ending: process.Ending) -> str:
@@ -178,13 +179,17 @@ class Attempt:
                     return one_line(lines[-1])
         return ""
 
-    def _advice(self) -> str:
-        """From what it said: the reason comes last, in error.txt when a driver wrote it."""
+    def _advice(self, *, silent: str | None) -> str:
+        """From what it said: the reason comes last, in error.txt when a driver wrote it.
+
+        `silent`: its last words when its code may say what they do not.
+        """
+        contained = self.engine.name != PROCESS
         logs = (self.logs / "stdout.log", self.logs / "stderr.log", self.logs / contract.ERROR_FILE)
         for said in (tail(file) for file in reversed(logs) if file.is_file()):
-            if advice := hints.advice(said, self.spec, contained=self.engine.name != PROCESS):
+            if advice := hints.advice(said, self.spec, contained=contained):
                 return advice
-        return ""
+        return "" if silent is None else hints.silent(silent, self.spec, contained=contained)
 
 
 def _look(folder: Path, *, follow: bool) -> Inputs:

@@ -1,14 +1,18 @@
 """Paths that only a container has: found in a command, and in what a failed program said.
 
-What a program's code names cannot be known before it runs; what it said when it did not find it can.
+What a program uses of what its code names cannot be known before it runs: what it said when it did not find it can, and
+when it said nothing and did nothing, what its code names.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from clara_argo import shim
 from clara_argo.model.workflow import StageSpec
+from clara_driver.driver import one_line
 
 ENGINE = "run it with --engine podman or docker"
 # Where Clara's operators, MONAI's packages and our own containers have their folders.
@@ -24,6 +28,9 @@ MISSING = re.compile(
     r"|[Nn]ot found|[Dd]oes not exist|PermissionError"
 )
 SEVERAL = re.compile(r"/[^\s'\";]{0,1000};[\w.-]+\b(?!:)")  # NVIDIA_CLARA_INPUTPATHS.split(":")[1] with several inputs
+NAMELESS = re.compile(r"[^'\"/]*")  # C's perror says no path
+CODE = ("", ".py", ".sh", ".bash")  # suffixes of programs; a compiled one has none
+COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
 OLD_SERVER = re.compile(r"/api/(status|health/(ready|live))\b|\btensorrtserver\b")
 
 
@@ -59,3 +66,29 @@ def advice(said: str, spec: StageSpec, *, contained: bool = False) -> str:
             if contained and path.startswith(PLACES):
                 return f"its container has no {path}: if that is where it reads or writes, say inputPaths, outputPaths"
     return ""
+
+
+def silent(said: str, spec: StageSpec, *, contained: bool = False) -> str:
+    """What to do when a stage wrote nothing, or did not say which file it missed: "" when its code names no such path.
+
+    `said`: its last words, "" when it ended well.
+    """
+    if said and not (MISSING.search(said) and NAMELESS.fullmatch(said)):
+        return ""
+    given = (*spec.input_paths, *spec.output_paths.values()) if contained else ()
+    for file, path in _named(spec.folder) if spec.folder else ():
+        if any(path == place or path.startswith(f"{place}/") for place in given):
+            continue
+        what = "say inputPaths, outputPaths" if contained else f"{ENGINE}, or let it read them from the environment"
+        return f"its code names {path} ({one_line(file, 100)}): if that is where its folders are, {what}"
+    return ""
+
+
+def _named(folder: Path) -> Iterator[tuple[str, str]]:
+    """The files of a stage's code that name places of operators, and which."""
+    choice = "|".join(map(re.escape, PLACES))
+    pattern = re.compile(rf"{BEFORE}(?:{choice}){AFTER}(?:/[\w./-]*)?".encode())
+    for path in shim.programs(folder, CODE):
+        text = COMMENT.sub(b"", shim.beginning(path))
+        for found in pattern.finditer(text):
+            yield str(path.relative_to(folder)), found[0].decode().rstrip("/.")

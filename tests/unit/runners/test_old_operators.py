@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,40 @@ def test_folders_in_the_code_are_said_when_they_are_missed(runner: LocalRunner, 
     message = job.stage("fixed-folders").message
     assert "No such file or directory: '/input'" in message
     assert "it needs /input, a path of a container: run it with --engine podman or docker" in message
+
+
+GLOB = "# /dcm\nimport glob, shutil\nfor name in glob.glob('/input/*'):\n    shutil.copy(name, '/output')\n"
+LOGGED = "import os, sys\ntry: os.listdir('/dcm')\nexcept OSError as error: print('Failed to list files:', error)\n"
+
+
+@pytest.mark.skipif(Path("/input").exists() or Path("/dcm").exists(), reason="this machine has such a folder")
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (GLOB, "its code names /input (main.py): if that is where its folders are, run it with --engine podman"),
+        (LOGGED, "it needs /dcm, a path of a container: run it with --engine podman or docker"),
+        ("import sys\nsys.exit('fopen: No such file or directory')  # '/input'\n", "its code names /input (main.py)"),
+    ],
+)
+def test_folders_in_the_code_are_said_when_it_does_not_miss_them(
+    runner: LocalRunner, tmp_path: Path, code: str, advice: str
+) -> None:
+    job, _ = run(runner, graphs.chain(graphs.python(tmp_path, "quiet", code)), graphs.payload(tmp_path))
+    message = job.stage("quiet").message
+    assert job.state is JobState.FAILED and advice in message, message
+
+
+def test_what_the_code_names(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("VOLUME /input\n")
+    (tmp_path / "notes.md").write_text("/input\n")
+    (tmp_path / "run.sh").write_text("# /input\nls /inputs a/input /data/in\n")
+    spec = StageSpec(name="x", folder=tmp_path)
+    assert hints.silent("", spec) == hints.silent("", StageSpec(name="x")) == ""
+    (tmp_path / "operator").write_bytes(b"\x7fELF\0\xff\0/output/mask.raw\0")
+    assert "its code names /output/mask.raw (operator): " in hints.silent("", spec)
+    assert hints.silent("ValueError: no lung", spec) == hints.silent("No such file or directory: 'a.pt'", spec) == ""
+    assert "say inputPaths, outputPaths" in hints.silent("", spec, contained=True)
+    assert hints.silent("", replace(spec, output_paths={"": "/output"}), contained=True) == ""
 
 
 @pytest.mark.parametrize(
