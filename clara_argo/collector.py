@@ -1,7 +1,7 @@
-"""Python's collector of cycles, at rest while a file is read.
+"""Python's collector of cycles, at rest while very many values come to be of which none can go.
 
-A file becomes very many values without a cycle among them, and the collector would look at all of them again and again:
-for a large file it took half of the time.
+The collector would look at all of them again and again: for a large file that is read, it took half of the time; for
+the hundreds of classes of a large library a third, when they are made and once more when Python ends.
 """
 
 from __future__ import annotations
@@ -21,3 +21,14 @@ def at_rest() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def passing_over() -> Iterator[None]:
+    """At rest, and what there is at the end is never looked at again: for an import of what stays until Python ends.
+
+    Other values that are alive then are passed over, too: a cycle among them is not freed. So do it once, at a start.
+    """
+    with at_rest():
+        yield
+        gc.freeze()

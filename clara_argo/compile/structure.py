@@ -2,25 +2,23 @@
 
 hera drops a field that it does not know without a word, and so does the Kubernetes API: the only sign is that it is not
 there when the object is printed again, which is what is compared. hera 7.1 models Argo 4.0; NEWER names what Argo 4.1
-has besides. Importing hera takes a second.
+has besides. Importing hera takes a second, so it is imported when an object is read.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from clara_argo.collector import passing_over
 from clara_argo.errors import NotInstalled
 
-try:
-    from hera.workflows.models import Workflow, WorkflowTemplate
-    from pydantic import BaseModel, ValidationError
-except ImportError as error:
-    raise NotInstalled("reading Argo objects needs hera: pip install 'clara-argo[argo]'") from error
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Path: TypeAlias = tuple[str | int, ...]
-MODELS: dict[str, type[BaseModel]] = {"Workflow": Workflow, "WorkflowTemplate": WorkflowTemplate}
 # (what the field stands in, its name); a list counts as the key that holds it.
 NEWER = frozenset(
     {("spec", name) for name in ("executorPlugins", "podResources", "resourceClaims")}
@@ -49,19 +47,33 @@ class Trouble(NamedTuple):
 def troubles(made: dict[str, Any]) -> list[Trouble]:
     """Everything in a Workflow or WorkflowTemplate that Argo's API does not take; `made` holds plain JSON values.
 
-    Not read: what the cluster writes itself (a Workflow's status, metadata.managedFields).
+    Not read: what the cluster writes itself (a Workflow's status, metadata.managedFields). Raises NotInstalled.
     """
+    models = _models()
+    from pydantic import ValidationError
+
     made = json.loads(json.dumps(made))
     if made["kind"] == "Workflow":
         made.pop("status", None)
     if isinstance(made.get("metadata"), dict):
         made["metadata"].pop("managedFields", None)
     try:
-        model = MODELS[made["kind"]].model_validate(made)
+        model = models[made["kind"]].model_validate(made)
     except ValidationError as error:
         return [_of_pydantic(one["loc"], one["msg"], made) for one in error.errors(include_url=False)]
     seen = model.model_dump(mode="json", by_alias=True, exclude_none=True)
     return list(_differences(made, seen, ()))
+
+
+@cache
+def _models() -> dict[str, type[BaseModel]]:
+    """By kind. Raises NotInstalled."""
+    try:
+        with passing_over():
+            from hera.workflows.models import Workflow, WorkflowTemplate
+    except ImportError as error:
+        raise NotInstalled("reading Argo objects needs hera: pip install 'clara-argo[argo]'") from error
+    return {"Workflow": Workflow, "WorkflowTemplate": WorkflowTemplate}
 
 
 def _of_pydantic(place: tuple[str | int, ...], message: str, made: Any) -> Trouble:
