@@ -14,7 +14,7 @@ from typing import Any
 from clara_argo import shipped, source
 from clara_argo.charts import platform_values as values
 from clara_argo.charts.holes import Holes
-from clara_argo.charts.workflow import KIND, KUBERNETES, PLATFORM_CHART, Chart, release
+from clara_argo.charts.workflow import KIND, KUBERNETES, PLATFORM_CHART, VALUES, Chart, digest, release
 from clara_argo.compile import Cluster, as_yaml
 from clara_argo.compile.check.reading import objects
 from clara_argo.model.target import Credentials, StoreAccess
@@ -38,6 +38,7 @@ def chart() -> Chart:
         _found(made, "StatefulSet")["spec"], _found(made, "ResourceQuota")["spec"]["hard"], _configuration(), STORE
     )
     version = release()
+    text = values.text(given, f"{NAME} {version}")
     head = {
         "apiVersion": "v2",
         "name": NAME,
@@ -47,12 +48,12 @@ def chart() -> Chart:
         "appVersion": version,
         "kubeVersion": KUBERNETES,
         "keywords": ["DICOM", "medical imaging", "Argo Workflows"],
-        "annotations": {KIND: PLATFORM_CHART},
+        "annotations": {KIND: PLATFORM_CHART, VALUES: digest(text)},
     }
     folder = shipped.folder("templates") / "charts" / "platform"
     files = {
         "Chart.yaml": as_yaml(head),
-        "values.yaml": values.text(given, f"{NAME} {version}"),
+        "values.yaml": text,
         "values.schema.json": values.schema(),
         "templates/_repository.tpl": _repository(made),
         "templates/namespace.yaml": _texts(one for one in made if not _of_adapter(one)),

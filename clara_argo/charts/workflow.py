@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from clara_argo.source import short
 
 KUBERNETES = ">=1.34.0-0"  # what Argo 4.1 is tried with
 KIND = "clara.dev/chart"  # annotation of Chart.yaml: it is ours, and of what kind
+VALUES = "clara.dev/values"  # annotation of Chart.yaml: the digest of values.yaml, while nobody has edited it
 WORKFLOW_CHART, PLATFORM_CHART = "workflow", "platform"
 LONGEST_NAME = 53  # of a release, which is commonly called like its chart
 STATIC = (
@@ -60,12 +62,13 @@ def chart(graph: Graph, name: str, *, fused: bool = False, strict: bool = False)
     given = _plain(values.defaults(filled, cluster, secrets, graph.workflow.name))
     beside = definitions.of(graph)
     version = f"{release()}+{graph.digest[:12]}"
+    text = values.text(given, f"{name} {version}: the workflow {graph.workflow.name}")
     head = _head(graph, name, version, compiled.template, beside)
-    title = f"{name} {version}: the workflow {graph.workflow.name}"
+    head["annotations"][VALUES] = digest(text)
     static = {path: (shipped.folder("templates") / "charts" / "workflow" / path).read_text("utf-8") for path in STATIC}
     files = {
         "Chart.yaml": as_yaml(_plain(head)),
-        "values.yaml": values.text(given, title),
+        "values.yaml": text,
         "values.schema.json": values.schema(given),
         "templates/workflowtemplate.yaml": text_of(made, holes),
         "templates/_compiled.tpl": constants(fused),
@@ -84,10 +87,20 @@ def _plain(made: Object) -> Object:
     return dict(json.loads(json.dumps(made)))
 
 
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def check_name(name: str) -> None:
-    if not DNS_LABEL.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not _can_be(name):
+        better = re.sub(r"[^a-z0-9]+", "-", name.lower())[:LONGEST_NAME].strip("-")
+        hint = f"; for example {better}" if _can_be(better) else ""
         message = f"a chart cannot be called {short(name)}"
-        raise UsageError(f"{message}: lower-case letters, digits and '-', at most {LONGEST_NAME}")
+        raise UsageError(f"{message}: lower-case letters, digits and '-', at most {LONGEST_NAME}{hint}")
+
+
+def _can_be(name: str) -> bool:
+    return bool(DNS_LABEL.fullmatch(name)) and len(name) <= LONGEST_NAME
 
 
 def release() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from clara_argo.charts.workflow import PLATFORM_CHART
 from clara_argo.errors import TryAgain, UsageError
 
 ORGANS = project.graph(shipped.folder("templates") / "workflows" / "ct-organs.yaml")
+LIVER = project.graph(shipped.folder("templates") / "workflows" / "liver-seg.yaml")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,6 +66,52 @@ def test_a_chart_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def test_another_chart_is_left_alone(tmp_path: Path) -> None:
+    charts.publish(ORGANS, "organs", tmp_path / "chart")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="holds the chart 'organs'; name a new folder"):
+        charts.publish(ORGANS, "others", tmp_path / "chart")
+    assert contents(tmp_path) == before
+
+
+def test_values_that_somebody_has_edited_are_not_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "chart"
+    charts.publish(LIVER, "organs", folder)
+    first = (folder / "values.yaml").read_text()
+    charts.publish(ORGANS, "organs", folder)  # nobody has edited them: renewed
+    assert (folder / "values.yaml").read_text() != first
+    (folder / "values.yaml").write_text("registry: ours\n")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="values.yaml was edited, and would be lost; move your values"):
+        charts.publish(ORGANS, "organs", folder)
+    assert contents(tmp_path) == before
+    (folder / "values.yaml").unlink()
+    charts.publish(ORGANS, "organs", folder)
+    assert contents(folder) == charts_bytes(charts.chart(ORGANS, "organs").files)
+
+
+def charts_bytes(files: Mapping[str, str]) -> dict[str, bytes]:
+    return {path: text.encode() for path, text in files.items()}
+
+
+def test_after_a_command_that_was_killed_it_is_published_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def replace_until(self: Path, target: Path) -> Path:
+        if self.name == "Chart.yaml":
+            raise Killed
+        return rename(self, target)
+
+    folder, rename = tmp_path / "chart", Path.rename
+    charts.publish(LIVER, "organs", folder)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "replace", replace_until)
+        charts.publish(ORGANS, "organs", folder)
+    charts.publish(ORGANS, "organs", folder)
+    assert contents(folder) == charts_bytes(charts.chart(ORGANS, "organs").files)
+
+
 def full(self: Path, *_: object, **__: object) -> int:
     if self.name == "values.schema.json":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -74,7 +122,7 @@ def full(self: Path, *_: object, **__: object) -> int:
 def test_a_full_disk_changes_nothing(tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """No half of a chart is left, which Helm would install without a word."""
     if there:
-        charts.publish(ORGANS, "old", tmp_path / "chart")
+        charts.publish(ORGANS, "organs", tmp_path / "chart", fused=True)
     before = contents(tmp_path)
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(TryAgain):
@@ -110,6 +158,8 @@ def test_no_link_leads_out_of_it(tmp_path: Path, link: str) -> None:
 def test_a_name_that_no_chart_can_have(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="chart cannot be called"):
         charts.publish(ORGANS, name, tmp_path / "chart")
+    with pytest.raises(UsageError, match="for example user-workflow$"):
+        charts.publish(ORGANS, "User_Workflow", tmp_path / "chart")
     assert not (tmp_path / "chart").exists()
 
 
