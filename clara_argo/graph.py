@@ -51,6 +51,12 @@ class Read(NamedTuple):
         whole = self.stage or contract.PAYLOAD_FOLDER
         return f"{whole}.{self.folder}" if self.folder else whole
 
+    @classmethod
+    def named(cls, name: str) -> Read:
+        """The inverse of `name`, of an output."""
+        stage, _, folder = name.partition(".")
+        return cls(stage, folder)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
@@ -77,12 +83,16 @@ class Graph:
 
     workflow: Workflow
     nodes: tuple[Node, ...]
-    results: tuple[str, ...]  # stages whose output is the result
+    results: tuple[str, ...]  # names of stages whose output is the result, or of a folder in it: STAGE.FOLDER
     digest: str  # SHA-256 of everything above that changes what runs, hex
     findings: tuple[Finding, ...] = ()  # warnings and notices
 
     def node(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
+
+    def result_folders(self) -> tuple[Read, ...]:
+        """`results`, in their order."""
+        return tuple(map(Read.named, self.results))
 
     @classmethod
     @at_rest()
@@ -134,14 +144,11 @@ class _Resolver:
         )
 
     def results(self) -> tuple[str, ...]:
-        """The stages whose output is the result."""
+        """What is the result, by name. A folder in an output that is the result as a whole is not named again."""
         found: dict[str, None] = {}
         for folder in self.workflow.results:
             stage, kind, part = self._folder(folder)
-            if part:
-                message = f"the result {short(folder)} is a part of an output"
-                self.findings.error("result", message, folder, f"name {short(f'{stage}/output')}")
-            names = (stage,) if kind == "output" else self.inputs.get(stage, ()) if stage else ()
+            names = (Read(stage, part).name,) if kind == "output" else self.inputs.get(stage, ()) if stage else ()
             if PAYLOAD in names:
                 self.findings.error(
                     "result", f"the result {short(folder)} is the payload itself", folder, "name an output"
@@ -149,7 +156,7 @@ class _Resolver:
             found.update(dict.fromkeys(names))
         if not self.workflow.results:
             self.findings.error("no-result", "no folder is the result", self.workflow.name, "name an output as result")
-        return tuple(found)
+        return tuple(name for name in found if name == Read.named(name).stage or Read.named(name).stage not in found)
 
     # names
 

@@ -40,7 +40,7 @@ def of(graph: Graph) -> Needs:
     study = [(STUDY,)] if any(spec.study for spec in specs) else []
     return Needs(
         takes=_each([*study, *(spec.takes for spec in first)]),
-        gives=_each(graph.node(name).spec.gives for name in graph.results),
+        gives=_each(graph.node(read.stage).spec.gives for read in graph.result_folders()),
         memory=max((spec.resources.memory for spec in specs), key=size, default=""),
         gpu=max((spec.resources.gpu for spec in specs), default=0),
         models=_each(spec.models for spec in specs),

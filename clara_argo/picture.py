@@ -55,7 +55,9 @@ def _notes(graph: Graph, node: Node) -> str:
     waits = [name for name in node.waits_for if name not in node.inputs]
     notes = f"  after {', '.join(waits)}" if waits else ""
     notes += f"  [{' '.join(map(_word, node.step.args))}]" if node.step.args else ""
-    return notes + ("  → result" if node.name in graph.results else "")
+    parts = [read.folder for read in graph.result_folders() if read.stage == node.name]
+    only = f" (only {', '.join(parts)})" if all(parts) else ""
+    return notes + (f"  → result{only}" if parts else "")
 
 
 def _word(text: str) -> str:
@@ -98,7 +100,9 @@ def _edges(graph: Graph) -> list[tuple[str, str, bool]]:
     edges = [(numbers[name], numbers[node.name], True) for node in graph.nodes for name in node.inputs]
     for node in graph.nodes:
         edges += [(numbers[name], numbers[node.name], False) for name in node.waits_for if name not in node.inputs]
-    return edges + [(numbers[name], "result", True) for name in graph.results]
+    return edges + [
+        (numbers[name], "result", True) for name in dict.fromkeys(read.stage for read in graph.result_folders())
+    ]
 
 
 def as_mermaid(graph: Graph) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from clara_argo.compile.cluster import Cluster
 from clara_argo.compile.container import (
@@ -105,8 +106,10 @@ class Templates:
         return f"{{{{tasks.{self.names[read.stage]}.outputs.artifacts.{name}}}}}"
 
     def _parts(self, node: Node) -> list[str]:
-        """The folders in its output that somebody reads alone: an object each, because an input is a whole object."""
-        return sorted({read.folder for n in self.graph.nodes for read in n.reads if read.stage == node.name} - {""})
+        """The folders in its output that somebody reads alone, or that are a result: an object each, because an input
+        is a whole object."""
+        reads = [read for one in self.graph.nodes for read in one.reads] + [*self.graph.result_folders()]
+        return sorted({read.folder for read in reads if read.stage == node.name} - {""})
 
     def _leaf(self, node: Node) -> Object:
         spec, where = node.spec, folders(node)
@@ -134,24 +137,22 @@ class Templates:
     def _outputs(self, node: Node) -> list[Object]:
         where, below = folders(node), f"jobs/{JOB}/{self.names[node.name]}"
         level = 0 if PAYLOAD in node.inputs else 1  # what is made of the payload are images, which hardly shrink
-        output = _packed("output", str(where.output), f"{below}/output.tgz", level)
-        if node.name in self.graph.results:
-            output["s3"] = {"key": self._result_key(node.name)}
-            output |= KEEP
-        parts = [
-            _packed(
-                f"output_{part}", str(where.outputs.get(part, where.output / part)), f"{below}/output_{part}.tgz", level
-            )
-            for part in self._parts(node)
-        ]
-        made = [output, *parts, _packed("logs", str(where.logs), f"{below}/logs.tgz", 1)]
+        paths = {"": where.output} | {part: where.outputs.get(part, where.output / part) for part in self._parts(node)}
+        made = []
+        for part, path in paths.items():
+            name, result = f"output_{part}" if part else "output", Read(node.name, part).name
+            if result in self.graph.results:
+                made.append(_packed(name, str(path), self._result_key(result), level) | KEEP)
+            else:
+                made.append(_packed(name, str(path), f"{below}/{name}.tgz", level))
+        made.append(_packed("logs", str(where.logs), f"{below}/logs.tgz", 1))
         if where.publish is not None:
             made.append(_packed("publish", str(where.publish), f"{below}/publish.tgz", 1))
         return made
 
-    def _result_key(self, stage: str) -> str:
+    def _result_key(self, name: str) -> str:
         """Several results: a folder each, as in the result of a local job."""
-        return f"jobs/{JOB}/result.tgz" if len(self.graph.results) == 1 else f"jobs/{JOB}/result/{stage}.tgz"
+        return f"jobs/{JOB}/result.tgz" if len(self.graph.results) == 1 else f"jobs/{JOB}/result/{name}.tgz"
 
     def _placement(self, nodes: Iterable[Node]) -> Object:
         """GPU nodes are commonly tainted with the name of the resource."""
@@ -192,10 +193,10 @@ class Templates:
 
     def _fused_outputs(self, root: str) -> list[Object]:
         made = []
-        for number, stage in enumerate(self.graph.results):
-            path = f"{root}/{self.names[stage]}/output"
+        for number, read in enumerate(self.graph.result_folders()):
+            path = str(PurePosixPath(root, self.names[read.stage], "output", read.folder))
             name = "result" if len(self.graph.results) == 1 else f"result-{number}"
-            made.append(_packed(name, path, self._result_key(stage), 1) | KEEP)
+            made.append(_packed(name, path, self._result_key(read.name), 1) | KEEP)
         # One output that may be collected: without it a deleted job's archived logs would stay in the store.
         made.append(_packed("logs", f"{root}/logs", f"jobs/{JOB}/logs.tgz", 1))
         for node in self.graph.nodes:

@@ -33,7 +33,7 @@ SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029"}  # which Go's JSON never wri
 WORKFLOW = "clara.dev/workflow-name"
 WORKFLOW_DIGEST = "clara.dev/workflow-digest"
 MANAGED, OURS = "app.kubernetes.io/managed-by", "clara-argo"  # a label; Helm puts its own name there
-RESULTS = "clara.dev/results"  # JSON, the stages whose outputs are the result
+RESULTS = "clara.dev/results"  # JSON, the names of the folders that are the result: STAGE or STAGE.FOLDER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

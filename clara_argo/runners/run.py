@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from clara_argo.artifacts import tree
-from clara_argo.errors import ClaraError
-from clara_argo.graph import PAYLOAD, Node
+from clara_argo.errors import ClaraError, JobFailed
+from clara_argo.graph import PAYLOAD, Node, Read
 from clara_argo.model.job import Job, JobState, StageRun, StageState
 from clara_argo.runners import points
 from clara_argo.runners.attempt import explain
@@ -134,18 +134,28 @@ class JobRun:
         return explain(error, self.folder.root) if isinstance(error, OSError) else str(error)
 
     def _result(self) -> None:
-        """The outputs of the result stages: one, its content; several, a sub-folder each. Hard links, no copies."""
-        names = self.plan.graph.results
+        """The folders of the result: one, its content; several, a sub-folder each. Hard links, no copies."""
+        reads = self.plan.graph.result_folders()
 
         def fill(part: Path) -> None:
-            for name in names:
-                into = part if len(names) == 1 else part / name
+            for read in reads:
+                into = part if len(reads) == 1 else part / read.name
                 into.mkdir(exist_ok=True)
-                tree.copy(self.folder.stage(name).output, into, link=True)
+                tree.copy(self._made(read), into, link=True)
 
         tree.remove(self.folder.result)
         tree.publish(self.folder.result, fill)
         points.reached("result-named")
+
+    def _made(self, read: Read) -> Path:
+        """Raises JobFailed when a folder in the output, which is the result, has no file."""
+        folder = self.folder.stage(read.stage).output / read.folder
+        if read.folder and not (folder.is_dir() and tree.has_files(folder)):
+            raise JobFailed(
+                f"stage '{read.stage}' ended well but wrote nothing into the folder '{read.folder}' of its output, "
+                "which is the result"
+            )
+        return folder
 
     def _end(self, state: JobState, message: str) -> None:
         """The last word: to the disk, then the lock goes, then those who watch learn it."""

@@ -66,10 +66,16 @@ def test_folders_in_an_output_at_places_of_ones_own(world: World, tmp_path: Path
     second = world.shells.stage("second", see, input_paths=("/in1", "/in2", "/dcm"), output_paths={"": "/out"})
     graph = world.shells.graph((first,), (second, "first", ""))
     reads = (Read("first", "ct", "/in1"), Read("first", "masks", "/in2"), Read("", path="/dcm"))
-    graph = replace(graph, nodes=(graph.nodes[0], replace(graph.nodes[1], reads=reads, waits_for=("first",))))
+    graph = replace(
+        graph,
+        nodes=(graph.nodes[0], replace(graph.nodes[1], reads=reads, waits_for=("first",))),
+        results=("second", "first.masks"),
+    )
     job = world.start(graph, fused=fused)
     assert world.end(job).state is JobState.SUCCEEDED
-    *files, mask, told = texts(world.runner.result(job, tmp_path / "result"))["seen"].splitlines()
+    found = texts(world.runner.result(job, tmp_path / "result"))
+    assert set(found) == {"second/seen", "first.masks/y"} and found["first.masks/y"] == "mask\n"
+    *files, mask, told = found["second/seen"].splitlines()
     assert (files, mask) == (["/dcm/a", "/dcm/b", "/in1/x", "/in2/y"], "mask")
     assert told == "first.ct:/in1;first.masks:/in2;payload:/dcm"
 

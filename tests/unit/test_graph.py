@@ -121,10 +121,15 @@ def test_no_part_of_an_output(folder: str) -> None:
     assert [code for code, _ in refused(workflow)] == ["unknown-folder"]
 
 
-def test_a_part_of_an_output_is_no_result() -> None:
-    assert refused(flow(step("a", "a/input"), results="a/output/x")) == [
-        ("result", "the result 'a/output/x' is a part of an output; name 'a/output'")
-    ]
+def test_a_part_of_an_output_is_a_result() -> None:
+    chain = (READER, step("a", "reader/output", "reader.lock"))
+    found = graph(flow(*chain, results="a/output/seg reader/output/ct a/output/seg/ a/output/sr"))
+    assert found.results == ("a.seg", "reader.ct", "a.sr")
+    assert found.result_folders() == (Read("a", "seg"), Read("reader", "ct"), Read("a", "sr"))
+    assert graph(flow(*chain, results="a/output/seg reader/output/ct a/output")).results == ("reader.ct", "a")
+    assert graph(flow(*chain)).digest != graph(flow(*chain, results="a/output/seg")).digest
+    assert "└─ a  → result (only seg, sr)" in picture.as_text(found)
+    assert picture.as_mermaid(found).count("--> result") == 2
 
 
 def test_paths_of_its_own_go_to_the_folders_in_their_order() -> None:

@@ -295,7 +295,8 @@ def test_only_what_is_sent_is_called_a_result() -> None:
     part = A.replace("{path: /output}", "{path: /output, name: seg}")
     text = registered("[register.py, --agent, AGENT]").replace(A, part).replace("from: a", "from: a, name: seg")
     assert notices(text.replace("AGENT", "renderserver")) == ["6 render"]
-    assert notices(text.replace("AGENT", "ClaraSCU, --data, '[\"X\"]'")) == ["6 register-results", "7 result"]
+    sent = text.replace("AGENT", "ClaraSCU, --data, '[\"X\"]'")
+    assert notices(sent) == ["6 register-results"] and one(sent).results == ("a/output/seg",)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,6 @@ class _Pipeline:
 
     def _registered(self, one: Operator) -> list[Text]:
         found = []
-        sent = one.register is not None and one.register.agent != registers.RENDER
         for wanted in one.inputs:
             if not wanted.of:
                 message = f"operator {short(one.name)} registers the payload, which is no result"
@@ -169,14 +168,11 @@ class _Pipeline:
             producer = self._producer(one, wanted)
             if producer is None:
                 continue
-            folder = self._folder(producer, wanted)
-            if sent and folder.count("/") > 1:
-                message = f"all that {short(producer.name)} writes is a result, not only {short(wanted.part)}"
-                self.findings.notice("result", message, wanted.part, "let an operator of its own write what is sent")
-            found.append(_at(f"{producer.name}/output", wanted.of))
+            found.append(_at(self._folder(producer, wanted), wanted.of))
         if not one.inputs:
             message = f"operator {short(one.name)} registers nothing"
             self.findings.error("register-results", message, one.name, "add input: [{from: OPERATOR, path: /input}]")
+        sent = one.register is not None and one.register.agent != registers.RENDER
         return found if sent else []
 
     def _kept(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ def job_prefix(job: str) -> str:
 
 
 def result_keys(job: str, results: tuple[str, ...]) -> dict[str, str]:
-    """Stage -> key of its part of the result."""
+    """Name of a folder of the result (`Graph.results`) -> its key."""
     if len(results) == 1:
         return {results[0]: f"jobs/{job}/result"}
-    return {stage: f"jobs/{job}/result/{stage}" for stage in results}
+    return {name: f"jobs/{job}/result/{name}" for name in results}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clara_argo.artifacts import tree
 from clara_argo.errors import JobFailed, NotFound
+from clara_argo.graph import Read
 from clara_argo.runners.argo import names
 from clara_argo.runners.argo.store import JobStore
 from clara_argo.runners.argo.workflow import Workflow
@@ -22,14 +23,11 @@ def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
         raise JobFailed(f"job {workflow.job} does not say which of its stages make its result; compile it again")
 
     def fill(part: Path) -> None:
-        for stage, key in keys.items():
-            folder = part / stage if len(keys) > 1 else part
+        for name, key in keys.items():
+            folder = part / name if len(keys) > 1 else part
             store.get_folder(key, folder)
             if not tree.has_files(folder):
-                raise JobFailed(
-                    f"job {workflow.job} has no result: stage '{stage}' ended well but wrote nothing into its output "
-                    f"folder; a stage writes into the folder that {contract.OUTPUT} names"
-                )
+                raise JobFailed(_nothing(workflow.job, Read.named(name)))
 
     try:
         return tree.publish(into, fill)
@@ -40,6 +38,14 @@ def fetch(store: JobStore, workflow: Workflow, into: Path) -> Path:
         ) from None
     except OSError as error:
         raise tree.unwritable(error, into, KEPT) from None
+
+
+def _nothing(job: str, read: Read) -> str:
+    where = f"the folder '{read.folder}' of its output" if read.folder else "its output folder"
+    return (
+        f"job {job} has no result: stage '{read.stage}' ended well but wrote nothing into {where}; "
+        f"a stage writes into the folder that {contract.OUTPUT} names"
+    )
 
 
 def lies_in(store: JobStore, workflow: Workflow, into: Path) -> bool:

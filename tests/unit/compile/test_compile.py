@@ -16,13 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clara_argo import compile as compiler
-from clara_argo.compile import Cluster, Submission, compile_graph, names
+from clara_argo.compile import RESULTS, Cluster, Submission, compile_graph, names
 from clara_argo.compile.check import check_text
 from clara_argo.compile.check.reading import Loader
+from clara_argo.compile.container import FUSED
 from clara_argo.compile.judge import NotUnderstood, understood
 from clara_argo.errors import DefinitionError
 from clara_argo.graph import DNS_LABEL, Graph
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
+from clara_argo.runners.argo.names import result_keys
 from clara_argo.source import Findings
 
 ID = "7b413e24-d018-4689-8c41-73272f6649d4"
@@ -502,6 +504,21 @@ def test_folders_in_an_output_are_mounted_in_one_pod() -> None:
     }
     assert found["seg"]["/ct"] == "reader/output/ct" and found["reader"]["/series"] == "reader/output/ct"
     assert found["main"]["/input"] == "seg/output/Mask_1" and found["main"]["/dcm"] == "input"
+
+
+def test_a_folder_in_an_output_is_the_result_and_may_be_read_too() -> None:
+    shape = replace(PATHS, results=("seg.Mask_1", "reader.ct"))
+    made = templates(shape)
+    written = {one["name"]: one["s3"]["key"] for one in made["seg"]["outputs"]["artifacts"]}
+    job = "jobs/{{workflow.parameters.job}}"
+    assert written["output_Mask_1"] == f"{job}/result/seg.Mask_1.tgz" and written["output"] == f"{job}/seg/output.tgz"
+    assert compile_graph(shape).template["metadata"]["annotations"][RESULTS] == '["seg.Mask_1", "reader.ct"]'
+    assert result_keys("{{workflow.parameters.job}}", shape.results) == {
+        "seg.Mask_1": f"{job}/result/seg.Mask_1", "reader.ct": f"{job}/result/reader.ct",
+    }  # fmt: skip
+    (main,) = templates(replace(PATHS, results=("seg.Mask_1",)), fused=True).values()
+    (one,) = (one for one in main["outputs"]["artifacts"] if one["name"] == "result")
+    assert (one["path"], one["s3"]["key"]) == (f"{FUSED}/seg/output/Mask_1", f"{job}/result.tgz")
 
 
 def test_two_folders_cannot_have_one_place() -> None:

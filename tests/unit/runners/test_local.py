@@ -307,3 +307,18 @@ def test_a_record_or_a_home_that_cannot_be_read_is_said(world: LocalWorld) -> No
         with pytest.raises(UsageError, match="CLARA_HOME"):
             world.runner.list()
         folder.parent.chmod(0o700)
+
+
+def test_folders_in_outputs_are_results(world: LocalWorld, tmp_path: Path) -> None:
+    write = 'cd "$CLARA_OUTPUT"; mkdir seg none; echo mask > seg/m; touch raw'
+    chain = (graphs.node(graphs.shell(world.root, "a", write)), graphs.node(graphs.shell(world.root, "b"), "a"))
+    good(world, graphs.graph(*chain, results=["a.seg"]))
+    result = world.runner.result(JOB, tmp_path / "one")
+    assert {path.name: path.read_text() for path in result.iterdir()} == {"m": "mask\n"}
+    good(world, graphs.graph(*chain, results=["a.seg", "b"]), LATER)
+    result = world.runner.result(LATER, tmp_path / "two")
+    assert {str(path.relative_to(result)) for path in result.rglob("*")} >= {"a.seg/m", "b/seg/m", "b/raw"}
+    for job, part in (("a" * 32, "none"), ("b" * 32, "away")):
+        ended = run(world, graphs.graph(*chain, results=[f"a.{part}"]), job)
+        assert ended.state is JobState.FAILED
+        assert f"'a' ended well but wrote nothing into the folder '{part}' of its output" in ended.message
