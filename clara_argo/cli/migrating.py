@@ -68,17 +68,21 @@ def _print(made: Migration, folder: Path | None, check: bool) -> None:
 
 def _documents(made: Migration) -> str:
     """The files one after the other, each below a comment with its name."""
+    from clara_argo.picture import printable
+
     parts = [f"# {name}\n{text}" for name, text in made.texts.items()]
-    copied = "".join(f"# {name} is a copy of {path}\n" for name, path in made.copies.items())
+    copied = "".join(f"# {printable(name)} is a copy of {printable(str(path))}\n" for name, path in made.copies.items())
     return "---\n".join(parts) + copied
 
 
 def _print_next(made: Migration, folder: Path) -> None:
     import shlex
 
+    from clara_argo.picture import printable
+
     click.echo(f"\n{folder}/")
     for name in (*made.texts, *made.copies):
-        click.echo(f"  {name}")
+        click.echo(f"  {printable(name)}")
     workflows = [name for name in made.texts if name.startswith("workflow")]
     click.echo(f"\nNext:\n  cd {shlex.quote(str(folder))}")
     for name in workflows[:1]:

@@ -65,6 +65,7 @@ def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str,
     made = _Made(findings)
     for reading in readings:
         findings.extend(reading.findings)
+    _all_asked(values or {}, readings, findings)
     configured = adapters.join(readings, findings)
     for reading in readings:
         made.take(reading)
@@ -79,6 +80,13 @@ def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str,
         return Migration(texts={}, copies={}, rows=rows, findings=findings.all)
     made.finish()
     return Migration(texts=made.texts, copies=made.copies, rows=rows, findings=findings.all)
+
+
+def _all_asked(values: Mapping[str, str], readings: Sequence[Reading], findings: Findings) -> None:
+    """Every value is of a parameter that some pipeline has."""
+    for name in sorted(values.keys() - {name for reading in readings for name in reading.parameters}):
+        hint = "leave --set out, or name the file of its pipeline; other files have no parameters"
+        findings.error("parameter", f"none of these files has the parameter {short(name)}", None, hint)
 
 
 @dataclass

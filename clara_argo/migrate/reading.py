@@ -26,7 +26,8 @@ from clara_argo.graph import Graph
 from clara_argo.migrate import rows as table
 from clara_argo.migrate.rows import Row
 from clara_argo.model.workflow import StageSpec, Workflow
-from clara_argo.source import Findings, Node, Text, documents
+from clara_argo.source import Findings, Map, Node, Text, documents
+from clara_driver import contract
 
 PIPELINE = re.compile(r"^api-version *:", re.MULTILINE)  # the files that have parameters
 ANYWHERE = range(1, source.MAX_DEPTH + 1)  # what is not known of an adapter is kept in comments
@@ -51,6 +52,7 @@ class Reading:
     stages: Mapping[str, StageSpec] = field(default_factory=dict)  # those of the file's project, and the shipped ones
     configuration: Node | None = None
     parts: Sequence[adapter_parts.Found] = ()
+    parameters: Collection[str] = ()  # of its pipelines, as far as a value was given
     nodes: Sequence[Node] = ()  # of a configuration or its parts, whole
     beside: Sequence[Path] = ()  # files that a configuration of ours includes
     findings: tuple[Finding, ...] = ()
@@ -96,7 +98,7 @@ def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, 
     if _may_be_parts(text) and adapter_parts.looks_like(nodes := documents(text, findings.source)):
         _parts(reading, nodes, findings)
         return
-    mine = values if PIPELINE.search(text) else {}
+    mine = _asked(reading, text, values) if values and PIPELINE.search(text) else {}
     parsed: list[Node] = []
     workflows = load.collect(text, findings, folder=reading.path.parent, values=mine, parsed=parsed)
     _keys(reading, text, workflows, parsed)
@@ -105,6 +107,14 @@ def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, 
 
 def _may_be_parts(text: str) -> bool:
     return not adapter_json.looks_like(text) and PARTS.search(text) is not None
+
+
+def _asked(reading: Reading, text: str, values: Mapping[str, str]) -> Mapping[str, str]:
+    """Those values that the file has parameters for; another file may have the others."""
+    found = (node.get("parameters") for node in documents(text, str(reading.path)) if isinstance(node, Map))
+    known = {key.lower() for node in found if isinstance(node, Map) for key in node} | {contract.TRITON_URL.lower()}
+    reading.parameters = {name for name in values if name.lower() in known}
+    return {name: value for name, value in values.items() if name in reading.parameters}
 
 
 def _parts(reading: Reading, nodes: Sequence[Node], findings: Findings) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from clara_argo.errors import Finding, Level
 from clara_argo.formats import peers
 from clara_argo.formats.keys import Fate, Key
+from clara_argo.picture import printable
 from clara_argo.source import List, Map, Node, Text
 
 REPAIR = re.compile(r"R[0-9]+")
@@ -192,14 +193,14 @@ def _fate(path: Path, key: Key | None, finding: Finding | None, depths: Collecti
 
 
 def lines(found: Sequence[Row]) -> list[str]:
-    """A table for people."""
+    """A table for people. The files are anybody's: nothing in them may steer the terminal."""
     cells = [("KEY", "WHERE", "FATE", "BECOMES")]
     cells += [
         (
-            row.key,
-            row.where + (f" and {row.places - 1} more" if row.places > 1 else ""),
+            printable(row.key),
+            printable(row.where) + (f" and {row.places - 1} more" if row.places > 1 else ""),
             f"{row.fate.value} {row.repair}".strip(),
-            row.becomes,
+            printable(row.becomes),
         )
         for row in found
     ]

@@ -22,7 +22,7 @@ from clara_argo.errors import DefinitionError, Level, NotFound, TryAgain, UsageE
 from clara_argo.formats import adapter, native, stage
 from clara_argo.formats.keys import Fate
 from clara_argo.graph import Graph
-from clara_argo.migrate import Migration, migrate, written
+from clara_argo.migrate import Migration, migrate, rows, written
 from clara_argo.migrate.text import as_yaml, kept
 from clara_argo.model.route import Configuration, Destination, Route, Settle, Source
 from clara_argo.model.workflow import Image, Resources, StageSpec, Step, Workflow
@@ -265,6 +265,32 @@ def test_a_migrated_pipeline_is_the_same_graph(tmp_path: Path, path: Path) -> No
 
 def test_there_are_pipelines_of_every_version() -> None:
     assert len(GOLDEN) >= 6
+
+
+ONE = PIPELINE.replace("liver-ai", "liver-a").replace("THRESHOLD", "FIRST")
+TWO = PIPELINE.replace("liver-pipeline", "other").replace("liver-ai", "liver-b").replace("THRESHOLD", "SECOND")
+
+
+def test_pipelines_with_parameters_of_their_own(tmp_path: Path) -> None:
+    paths = lay(tmp_path, one__yaml=ONE, two__yaml=TWO)
+    made = migrate(paths, values={"FIRST": "1", "SECOND": "2"})
+    assert not made.failed
+    assert '- "1"' in made.texts["stages/liver-a/stage.yaml"].replace("'", '"')
+    assert '- "2"' in made.texts["stages/liver-b/stage.yaml"].replace("'", '"')
+
+
+def test_a_value_that_no_file_asks_for_is_an_error(tmp_path: Path) -> None:
+    paths = lay(tmp_path, one__yaml=ONE, values__yaml=VALUES)
+    for some in (paths, paths[1:]):
+        made = migrate(some, values={"first": "1", "FRIST": "1"} if some is paths else {"FRIST": "1"})
+        (finding,) = (finding for finding in made.findings if finding.code == "parameter")
+        assert made.failed and "'FRIST'" in finding.message
+
+
+def test_a_key_steers_no_terminal(tmp_path: Path) -> None:
+    odd = APPSETTINGS.replace('"port"', '"\\u001b[2J\\nx": {"\\u009b": 1}, "port"')
+    made = migrate(lay(tmp_path, appsettings__json=odd, dump__yaml=DUMP))
+    assert not made.failed and all(line.isprintable() for line in rows.lines(made.rows))
 
 
 def test_a_parameter_without_a_value_is_named(tmp_path: Path) -> None:
