@@ -17,11 +17,12 @@ from clara_driver.driver import one_line
 ENGINE = "run it with --engine podman or docker"
 # Where Clara's operators, MONAI's packages and our own containers have their folders.
 FOLDERS = frozenset({
-    "/app", "/input", "/output", "/publish", "/dcm", "/dicom", "/var/monai", "/var/holoscan", "/opt/monai",
+    "/app", "/input", "/output", "/logs", "/publish", "/dcm", "/dicom", "/var/monai", "/var/holoscan", "/opt/monai",
     "/opt/holoscan",
 })  # fmt: skip
 BEFORE, AFTER = r"(?<![\w./-])", r"(?![\w-]|\.\w)"  # a path is not a part of a longer one, nor of a longer name
-PLACES = ("/input", "/output", "/dcm", "/dicom", "/var/monai", "/var/holoscan")  # of what operators read and write
+PLACES = ("/input", "/output", "/logs", "/publish", "/dcm", "/dicom", "/var/monai", "/var/holoscan")  # of its folders
+SAY = "say inputPaths, outputPaths, or appDir: / for all of them"
 LINES = 20  # of a log: what was said long before the end is not why it failed
 MISSING = re.compile(
     r"No such file or directory|Permission denied|Read-only file system|[Cc]annot (open|access|create)|[Cc]an't open"
@@ -64,7 +65,7 @@ def advice(said: str, spec: StageSpec, *, contained: bool = False) -> str:
                     f"it needs {path}, a path of a container: {ENGINE}, or let it read its folders from the environment"
                 )
             if contained and path.startswith(PLACES):
-                return f"its container has no {path}: if that is where it reads or writes, say inputPaths, outputPaths"
+                return f"its container has no {path}: if that is where it reads or writes, {SAY}"
     return ""
 
 
@@ -79,7 +80,7 @@ def silent(said: str, spec: StageSpec, *, contained: bool = False) -> str:
     for file, path in _named(spec.folder) if spec.folder else ():
         if any(path == place or path.startswith(f"{place}/") for place in given):
             continue
-        what = "say inputPaths, outputPaths" if contained else f"{ENGINE}, or let it read them from the environment"
+        what = SAY if contained else f"{ENGINE}, or let it read them from the environment"
         return f"its code names {path} ({one_line(file, 100)}): if that is where its folders are, {what}"
     return ""
 

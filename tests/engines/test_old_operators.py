@@ -98,6 +98,16 @@ def test_a_chain_of_all_shapes(runner: LocalRunner, tmp_path: Path) -> None:
     assert (folder / "fixed-folders/logs/1/stdout.log").read_text() == "copied 1\n"
 
 
+def test_all_its_folders_below_the_root(runner: LocalRunner, tmp_path: Path) -> None:
+    script = "cp /input/* /output && echo said > /logs/op.log && cp /input/* /publish && ls /app"
+    spec = operator("convert.sh", app_dir="/", publish=True, command=("sh", "-c", script))
+    job, folder = run(runner, tmp_path, spec)
+    assert job.state is JobState.SUCCEEDED, job
+    for made in ("output/one.dcm", "publish/one.dcm"):
+        assert (folder / "convert" / made).read_text() == DICOM + "abc"
+    assert (folder / "convert/logs/1/op.log").read_text() == "said\n"
+
+
 def test_handlers_with_several_inputs_at_places_of_their_own(runner: LocalRunner, tmp_path: Path) -> None:
     first = operator("checked_copy.py")
     last = operator("callbacks.py", input_paths=("/input", "/dcm"), output_paths={"": "/output"})
