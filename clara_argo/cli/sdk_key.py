@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from codecs import BOM_UTF8
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import click
@@ -107,5 +107,7 @@ def _write(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         new.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)  # it may hold the key
         hint = "set XDG_CONFIG_HOME to a folder that can be written to"
-        raise UsageError(f"{error.filename or path} cannot be written: {error.strerror}; {hint}") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}; {hint}") from None

@@ -114,3 +114,11 @@ def test_a_second_key_takes_the_place_of_the_first_in_both_files(
         monkeypatch.setenv("NGC_API_KEY", key)
         said = type_("clara-wf setkey")
     check(kept, said)
+
+
+def test_where_it_cannot_be_kept_no_copy_is_left(kept: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGC_API_KEY", KEY)
+    kept.mkdir(parents=True)
+    said = type_("clara-wf setkey", 64)
+    assert f"{kept} cannot be written" in said.err and [*kept.parent.iterdir()] == [kept]
+    assert KEY not in said.out + said.err
