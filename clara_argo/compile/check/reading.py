@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -13,10 +13,15 @@ from clara_argo.compile import plain
 from clara_argo.errors import DefinitionError, Finding, Level
 from clara_argo.source import Map
 
+if TYPE_CHECKING:
+    Parser = yaml.SafeLoader
+else:  # the parser that `source` reads with
+    Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 KINDS = ("Workflow", "WorkflowTemplate")
 
 
-class Loader(yaml.SafeLoader):
+class Loader(Parser):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
