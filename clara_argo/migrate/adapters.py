@@ -10,9 +10,8 @@ from pathlib import PurePath
 
 from clara_argo import project, shipped
 from clara_argo.errors import DefinitionError, Finding
-from clara_argo.formats import adapter, adapter_json, adapter_parts
+from clara_argo.formats import adapter, adapter_json, adapter_parts, old_adapter
 from clara_argo.formats.fields import as_text
-from clara_argo.formats.old_adapter import SPOOL
 from clara_argo.graph import Graph
 from clara_argo.migrate.reading import Reading
 from clara_argo.migrate.text import commented
@@ -74,17 +73,19 @@ def pointed(configuration: Configuration, graphs: Sequence[Graph], findings: Fin
     known = (*own, *project.workflows(shipped.folder("templates")))
     routes = [_running(route, own, known, findings) for route in configuration.routes]
     names = {destination.name for destination in configuration.destinations}
-    routes = [_sending(route, own, names, findings) for route in routes]
+    taken: dict[str, int] = {}
+    split = [one for route in routes for one in _sending(route, own, names, findings)]
+    routes = [replace(route, name=old_adapter.unique(route.name, taken)) for route in split]
     return replace(configuration, routes=tuple(routes), spool=_beside(configuration.spool, findings))
 
 
 def _beside(spool: str, findings: Findings) -> str:
     """A path that began at the old file would lead somewhere else from the new one."""
-    if spool == SPOOL or PurePath(spool).is_absolute():
+    if spool == old_adapter.SPOOL or PurePath(spool).is_absolute():
         return spool
     message = f"the spool {short(spool)} began at the old file; the new adapter has its own, beside adapter.yaml"
     findings.notice("spool", message, None, "write an absolute path to go on with the old one")
-    return SPOOL
+    return old_adapter.SPOOL
 
 
 def _running(route: Route, own: Sequence[Workflow], known: Sequence[Workflow], findings: Findings) -> Route:
@@ -108,18 +109,32 @@ def _running(route: Route, own: Sequence[Workflow], known: Sequence[Workflow], f
     return replace(route, workflows=tuple(names))
 
 
-def _sending(route: Route, own: Sequence[Workflow], names: set[str], findings: Findings) -> Route:
-    """Pipelines named their destinations themselves; those go before the only one that there is."""
-    wanted: dict[str, None] = {}
+def _sending(route: Route, own: Sequence[Workflow], names: set[str], findings: Findings) -> list[Route]:
+    """Pipelines named their destinations themselves; those go before the only one that there is. A route for each
+    group of workflows that send alike: nobody gets the results of another."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for name in route.workflows:
+        to = route.destinations
         for workflow in own:
-            if project.is_called(workflow, name):
-                wanted |= dict.fromkeys(_registered(workflow))
-    for name in [name for name in wanted if name not in names]:
-        message = f"route {short(route.name)} is to send to {short(name)}, which is no destination here"
-        findings.warning("unknown-destination", message, route.called, "add it to 'destinations' of adapter.yaml")
-    found = tuple(name for name in wanted if name in names)
-    return replace(route, destinations=found) if found else route
+            if project.is_called(workflow, name) and (wanted := _registered(workflow)):
+                to = _known(wanted, names, workflow, route, findings)
+        groups.setdefault(to, []).append(name)
+    return [replace(route, workflows=tuple(some), destinations=to) for to, some in groups.items()] or [route]
+
+
+def _known(
+    wanted: Sequence[str], names: set[str], workflow: Workflow, route: Route, findings: Findings
+) -> tuple[str, ...]:
+    what = f"the results of {short(workflow.name)}, which route {short(route.name)} runs,"
+    for name in wanted:
+        if name not in names:
+            message = f"{what} are for {short(name)}, which is no destination here"
+            hint = "add it to 'destinations' of adapter.yaml, and to the route"
+            findings.warning("unknown-destination", message, workflow.name, hint)
+    found = tuple(dict.fromkeys(name for name in wanted if name in names))
+    where = f"go to {', '.join(map(short, found))}" if found else "stay in the spool"
+    findings.notice("destination", f"{what} {where}, as its register-results says", workflow.name)
+    return found
 
 
 def _registered(workflow: Workflow) -> list[str]:

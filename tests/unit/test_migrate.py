@@ -267,6 +267,28 @@ def test_there_are_pipelines_of_every_version() -> None:
     assert len(GOLDEN) >= 6
 
 
+def test_each_pipeline_sends_where_it_did(tmp_path: Path) -> None:
+    """Two of one AE title with destinations of their own, and one whose destination is not there any more."""
+    runs = '"pipeline-one": "1", "pipeline-other": "2", "pipeline-away": "3"'
+    title = f'"aeTitles": [{{"name": "L", "aeTitle": "L", "processorSettings": {{{runs}}}}}], "sources"'
+    to = '{"name": "%s", "aeTitle": "%s", "hostIp": "10.0.0.9", "port": 104}'
+    places = f'}}, "scu": {{"destinations": [{to % ("A", "A")}, {to % ("B", "B")}]}}}},}}'
+    text = APPSETTINGS.replace('"sources"', title).replace("}},}", places)
+    steps = '- name: {0}\n  container: {{image: r/{0}, tag: "1"}}\n  input: [{{path: /i}}]\n  output: [{{path: /o}}]\n'
+    register = PIPELINE[PIPELINE.index("- name: register") :].replace("from: writer", "from: {0}")
+    paths = lay(tmp_path, a__json=text)
+    for name, words in (("one", '"A"'), ("other", '"B"'), ("away", '"C"')):
+        body = steps.format(f"s-{name}") + register.replace("{0}", f"s-{name}").replace('"PACS2", "X"', words)
+        paths += lay(tmp_path, **{f"{name}__yaml": f"api-version: 0.4.0\nname: {name}\noperators:\n{body}"})
+    made = migrate(paths)
+    routes = adapter.read(made.texts["adapter.yaml"])[0].routes
+    assert [(route.name, route.called, route.workflows, route.destinations) for route in routes] == [
+        ("L", "L", ("one",), ("A",)), ("L-2", "L", ("other",), ("B",)), ("L-3", "L", ("away",), ()),
+    ]  # fmt: skip
+    (finding,) = (finding for finding in made.findings if finding.code == "unknown-destination")
+    assert "'C'" in finding.message and finding.where.startswith(str(tmp_path / "away.yaml:2:"))
+
+
 ONE = PIPELINE.replace("liver-ai", "liver-a").replace("THRESHOLD", "FIRST")
 TWO = PIPELINE.replace("liver-pipeline", "other").replace("liver-ai", "liver-b").replace("THRESHOLD", "SECOND")
 
