@@ -77,9 +77,21 @@ def _in(folder: Path) -> dict[str, Path]:
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        return {name: folder / name for name in names if (folder / name / STAGE_FILE).exists()}
+        return {name: folder / name for name in names if _is_stage(folder / name)}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         hint = "stages may be there: change its permissions, or move it away"
         raise UsageError(f"{error.filename}: {error.strerror}; {hint}") from None
+
+
+def _is_stage(folder: Path) -> bool:
+    """Raises PermissionError for a folder that may be one; `lost+found` of a volume is none."""
+    try:
+        return (folder / STAGE_FILE).exists()
+    except PermissionError:
+        from clara_argo.formats.stage import FOLDER_NAME  # rarely wanted
+
+        if FOLDER_NAME.fullmatch(folder.name):
+            raise
+        return False

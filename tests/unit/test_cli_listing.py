@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -98,6 +100,22 @@ def test_a_folder_of_stages_that_cannot_be_looked_into_is_said(folder: Path) -> 
     shutil.rmtree(folder / "stages")
     (folder / "stages").symlink_to("stages")
     assert "stages may be there" in clara("stages", "list", code=64).stderr
+
+
+def test_a_folder_that_can_be_no_stage_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume has one that only the administrator may look into."""
+    exists = Path.exists
+
+    def refuse(path: Path) -> bool:
+        if path.parent.name in ("lost+found", "mine"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    (folder / "stages" / "lost+found").mkdir()
+    assert "my-stage" in clara("stages", "list").stdout
+    (folder / "stages" / "mine").mkdir()
+    assert "Permission denied; stages may be there" in clara("stages", "list", code=64).stderr
 
 
 def test_a_name_that_steers_a_terminal_is_shown_as_text(folder: Path) -> None:
