@@ -100,13 +100,22 @@ def _object(node: Node, findings: Findings) -> Found | None:
         message = f"{kind} {name!r} is not enabled; it is left out"
         findings.warning("disabled", message, fields.at("status"), "enable it, or delete it here")
         return None
-    spec = fields.fields("spec")
+    spec = Fields(_without_nulls(fields.fields("spec").node), findings, "'spec' of the object")
     name_node = fields.fields("metadata").node.get("name")
     if isinstance(name_node, Text) and name_node and "name" not in spec and kind.lower() != "source":
         key = Text("name", name_node.source, name_node.line, name_node.column)
         pairs = [(key, name_node), *((spec.node.key(key), spec.node[key]) for key in spec.node)]
         return kind.lower(), Map(pairs, spec.node.source, spec.node.line, spec.node.column)
     return kind.lower(), spec.node
+
+
+def _without_nulls(node: Node) -> Node:
+    """What kubectl printed for nothing, as nothing. Depth is bounded by the reader."""
+    if isinstance(node, Map):
+        return Map(((key, _without_nulls(value)) for key, value in node.items()), node.source, node.line, node.column)
+    if isinstance(node, List):
+        return List(map(_without_nulls, node), node.source, node.line, node.column)
+    return Text("", node.source, node.line, node.column) if node in ("null", "~") else node
 
 
 def merged(root: Node | None, found: Sequence[Found]) -> Node:

@@ -30,7 +30,8 @@ def join(readings: Sequence[Reading], findings: Findings) -> Configuration | Non
         message = f"{reading.path} is a second configuration of an adapter, beside {files[0].path}"
         findings.error("two-configurations", message, reading.configuration, "migrate one after the other")
     root: Node | None = files[0].configuration if files else None
-    if len(files) > 1 or (root is None and not parts):
+    unread = any(reading.is_unknown for reading in readings)  # perhaps it is the configuration
+    if len(files) > 1 or (root is None and (unread or not parts)):
         return None
     if root is not None and parts and not adapter_json.is_root(root):
         message = "entries from a cluster or database are added to a JSON configuration (DicomAdapter) only"

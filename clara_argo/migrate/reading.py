@@ -18,6 +18,7 @@ from clara_argo.formats import (
     dicom_server,
     include,
     load,
+    loose_json,
     operators,
 )  # fmt: skip
 from clara_argo.formats.fields import MANY
@@ -34,6 +35,7 @@ ANYWHERE = range(1, source.MAX_DEPTH + 1)  # what is not known of an adapter is 
 PARTS = re.compile(
     rf'{re.escape(adapter_parts.GROUP)}|"aeTitle"|\A\s*\[\s*\]\s*\Z|^ *"?items"? *: *\[\s*\]', re.MULTILINE
 )  # entries of an adapter, or the answer that there are none
+JSON = re.compile(r'\s*(?:[\[{]\s*)+"|\s*\[\s*\]')
 OURS = "ours already; copied as it is"
 TAKEN = {"clara", "adapter"}  # names of other files of a project
 
@@ -59,6 +61,11 @@ class Reading:
     keys: Iterable[table.Written] = ()
     known: Sequence[Key] = ()
     depths: Collection[int] = ()  # where unknown keys are kept
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether what is in it could not be told."""
+        return not (self.marker or self.dialect or self.nodes or self.ours)
 
     def rows(self, findings: Iterable[Finding]) -> tuple[Row, ...]:
         """What became of its keys. `findings` of all files."""
@@ -95,9 +102,13 @@ def _read(reading: Reading, text: str, findings: Findings, values: Mapping[str, 
     if reading.path.name == project.MARKER and not documents(text, findings.source):
         reading.marker = True
         return
-    if _may_be_parts(text) and adapter_parts.looks_like(nodes := documents(text, findings.source)):
-        _parts(reading, nodes, findings)
-        return
+    if _may_be_parts(text):
+        own = Findings(findings.source, strict=findings.strict)
+        nodes = (loose_json.parse(text, own),) if JSON.match(text) else documents(text, findings.source)
+        if adapter_parts.looks_like(nodes):
+            findings.extend(own.all)
+            _parts(reading, nodes, findings)
+            return
     mine = _asked(reading, text, values) if values and PIPELINE.search(text) else {}
     parsed: list[Node] = []
     workflows = load.collect(text, findings, folder=reading.path.parent, values=mine, parsed=parsed)

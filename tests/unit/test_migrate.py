@@ -334,6 +334,21 @@ def test_answers_of_the_adapter_of_0_8(tmp_path: Path) -> None:
     assert configuration.routes[0].workflows == ("ct-ai",) and configuration.routes[0].destinations == ("D",)
 
 
+def test_answers_with_nulls_and_comments(tmp_path: Path) -> None:
+    """As a program and kubectl print what is not set."""
+    title = '{"name": "a", "aeTitle": "A", "ignoredSopClasses": null, "processor": null, "processorSettings": {%s}}'
+    title %= '"timeout": null, /* ours */ "pipeline-x": "ct-ai"'
+    dump = DUMP.replace("    aeTitle: CT_AI\n", "    aeTitle: CT_AI\n    ignoredSopClasses: null\n    processor: ~\n")
+    made = migrate(lay(tmp_path, a__json=f"[{title},]", app__json=APPSETTINGS, dump__yaml=dump))
+    assert not made.failed, made.findings
+    assert {route.called for route in adapter.read(made.texts["adapter.yaml"])[0].routes} == {"A", "CT_AI"}
+
+
+def test_one_broken_file_is_one_complaint(tmp_path: Path) -> None:
+    made = migrate(lay(tmp_path, app__json=APPSETTINGS.replace(":", ";", 1), dump__yaml=DUMP))
+    assert made.failed and {finding.code for finding in made.findings} == {"R6", "json", "disabled"}
+
+
 def test_answers_without_entries(tmp_path: Path) -> None:
     """An installation without destinations: results stay in the spool."""
     titles = '[{"name": "a", "aeTitle": "A", "processorSettings": {"pipeline-x": "ct-ai"}}]'
