@@ -41,12 +41,14 @@ def make_at_once(folder: Path, lay: Callable[[Path], None]) -> None:
     """
     new = folder.with_name(f".{folder.name}.new")
     remove(new)
-    make(new, lambda: lay(new))
     try:
+        make(new, lambda: lay(new))
         new.rename(folder)  # in the place of an empty one
     except OSError as error:
         remove(new)
-        raise _cannot(error, folder) from None
+        raise _cannot(OSError(error.errno, error.strerror, str(folder)), folder) from None
+    except (UsageError, TryAgain) as error:  # nobody asked for the hidden one
+        raise type(error)(str(error).replace(str(new), str(folder))) from None
 
 
 def _cannot(error: OSError, folder: Path) -> UsageError | TryAgain:

@@ -490,6 +490,16 @@ def test_who_is_killed_leaves_no_half_of_a_project(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2 and len(content(to)) == 3
 
 
+def test_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
+    (path,) = lay(tmp_path / "old", values__yaml=VALUES)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "away")
+    for to in (tmp_path / "file" / "new", tmp_path / "link"):
+        with pytest.raises(UsageError, match=f"^{to}: Not a directory"):
+            migrate([path]).write(to)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_an_empty_folder_stays_the_same_one(tmp_path: Path) -> None:
     """Somebody may stand in it, it may be a link or have its own rights."""
     (path,) = lay(tmp_path / "old", values__yaml=VALUES)
