@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def _cannot(error: OSError, folder: Path) -> UsageError | TryAgain:
 def _empty(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove(path)
         else:
             path.unlink()
 
@@ -86,4 +85,10 @@ def copy(template: Path, folder: Path, replacements: Mapping[str, str] | None = 
 
 def remove(folder: Path) -> None:
     """What `make` has made, when what follows went wrong."""
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder, anyway=True)
+
+
+def _remove(folder: Path, anyway: bool = False) -> None:
+    from shutil import rmtree  # brings compression; who only lists never gets here
+
+    rmtree(folder, ignore_errors=anyway)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -186,7 +185,13 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
     """The first row is the heading. Whole lines for programs, cut ones on a terminal."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    most = _columns() if sys.stdout.isatty() else None
     for row in rows:
         line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         click.echo(line if most is None or len(line) <= most else line[: most - 1] + "…")
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size  # brings compression; most commands print no table
+
+    return get_terminal_size().columns
