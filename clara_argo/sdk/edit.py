@@ -106,10 +106,12 @@ def _exchange(target: Path, before: bytes, after: bytes) -> bool:
             file.flush()
             os.fsync(file.fileno())
         if target.read_bytes() != before:
+            new.unlink()
             return False
-        new.replace(target)
-    finally:
+        new.replace(target)  # from here on the next one of us may hold the file, and `new` is theirs
+    except BaseException:
         new.unlink(missing_ok=True)
+        raise
     _sync(target.parent)
     return True
 

@@ -148,6 +148,20 @@ def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
     assert sorted(file.read_text()) == sorted("xyz" * 20) and alone(file)
 
 
+def test_what_the_next_one_writes_meanwhile_is_not_taken_away(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exchange the lock is gone: its file is another one now."""
+    theirs, replace = file.with_name(".values.yaml.new"), Path.replace
+
+    def and_the_next_one_begins(path: Path, target: Path) -> Path:
+        done = replace(path, target)
+        theirs.write_text("theirs")
+        return done
+
+    monkeypatch.setattr(Path, "replace", and_the_next_one_begins)
+    edit(file, shout)
+    assert theirs.read_text() == "theirs" and file.read_bytes() == b"\xef\xbb\xbfA\r\nB"
+
+
 BAD = {
     "UTF-16": "a".encode("utf-16"),
     "Latin-1": b"\xe4",
