@@ -115,8 +115,10 @@ class _Known(Mapping[str, StageSpec]):
         """A block of an early-access file names only an image; a bare name stands for a stage folder of that name."""
         name = spec.image.repository or spec.name
         if spec.command or name not in self.stages:
+            self._not_used(spec)
             return spec
         program = self.stages[name]
+        self._not_followed(spec, program)
         if program.folder != self.stages.root / "stages" / spec.name:  # else it is where anybody looks for it
             where = _shown(program.folder) if program.folder else name
             hint = f"for another one, make stages/{spec.name} or name its registry in the image"
@@ -128,6 +130,25 @@ class _Known(Mapping[str, StageSpec]):
             mount_in=spec.mount_in, mount_out=spec.mount_out, timeout=spec.timeout, extra=spec.extra,
             env=MappingProxyType({**program.env, **spec.env}),
         )  # fmt: skip
+
+    def _not_used(self, spec: StageSpec) -> None:
+        """Say that another image takes the place of the program which stands where anybody looks for it."""
+        folder = self.stages.root / "stages" / spec.name
+        if not spec.command and spec.name in self.stages and (folder / STAGE_FILE).is_file():
+            image = short(str(spec.image))
+            message = f"stage {spec.name!r} is the image {image}; the program in {_shown(folder)} is not used"
+            self.findings.notice("image", message, spec.name, f"for that one, write 'repository: {spec.name}'")
+
+    def _not_followed(self, spec: StageSpec, program: StageSpec) -> None:
+        """Say that a tag was written where nobody reads it. (`latest` is what `clara-wf cs` writes.)"""
+        ours = program.folder is not None and program.folder.is_relative_to(self.stages.root / "stages")
+        if not ours or not program.image.repository or spec.image.tag in ("", "latest", program.image.tag):
+            return
+        where = _shown(self.stages.root / "stages" / (spec.image.repository or spec.name) / STAGE_FILE)
+        message = (
+            f"the tag {short(spec.image.tag)} of stage {spec.name!r} is not followed: its image is {program.image}"
+        )
+        self.findings.warning("image", message, spec.image.tag, f"write it into {where}")
 
 
 def known(specs: Iterable[StageSpec], stages: Stages) -> Mapping[str, StageSpec]:

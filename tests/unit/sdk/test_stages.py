@@ -278,6 +278,21 @@ def test_a_program_without_an_image_has_its_blocks(sdk: Path, values: Path, type
     assert str(project.workflow(sdk, ID).nodes[1].spec.image) == "user-ai:latest"
 
 
+def test_what_a_block_says_of_the_image_and_is_not_followed_is_said(sdk: Path, values: Path, type_: Type) -> None:
+    type_("clara-wf cs user-ai")
+    paste(values)
+    assert "[image]" not in type_(f"clara lint {values}").out
+    values.write_text(values.read_text().replace("tag: latest", 'tag: "2.0"'))
+    line = next(line for line in type_(f"clara lint {values}").out.splitlines() if "[image]" in line)
+    assert (
+        "warning: the tag '2.0' of stage 'user-ai' is not followed: its image is registry.example/user-ai:0.1" in line
+    )
+    assert "stages/user-ai/stage.yaml" in line and ":10:22:" in line
+    values.write_text(values.read_text().replace("repository: user-ai", "repository: r.example/own"))
+    line = next(line for line in type_(f"clara lint {values}").out.splitlines() if "[image]" in line)
+    assert "notice: stage 'user-ai' is the image 'r.example/own:2.0'; the program in" in line and "is not used" in line
+
+
 def test_a_folder_read_without_its_lock_is_repaired_and_named(values: Path, type_: Type) -> None:
     """R7; an error under --strict."""
     type_("clara-wf cs user-ai")
