@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from clara_argo.collector import at_rest
 from clara_argo.errors import DefinitionError
-from clara_argo.source import FLATTER, MAX_DEPTH, Findings, List, Map, Node, Text, decode, short
+from clara_argo.source import BLANK_HINT, FLATTER, MAX_DEPTH, Findings, List, Map, Node, Text, decode, short
 
 MAX_REPAIRS = 100  # that are listed; a file with more of them says so once
 _TOKEN = re.compile(
@@ -110,6 +110,8 @@ class _Reader:
             return self._wrong("the text has no closing quote in its line", place, "close it; write a line end as \\n")
         if character == "/":
             return self._wrong("a '/' begins no comment, or one without its end", place, "write // … or /* … */")
+        if character.isspace():
+            return self._wrong(f"character U+{ord(character):04X} where JSON wants blanks", place, BLANK_HINT)
         return self._wrong(f"{short(character)} is no JSON", place, "quote texts with double quotes")
 
     def take(self, kind: str, value: str, place: Text) -> None:

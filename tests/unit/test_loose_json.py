@@ -106,6 +106,15 @@ def test_what_is_not_repaired(text: str, code: str, place: str) -> None:
     assert all(finding.hint for finding in raised.value.findings)
 
 
+@pytest.mark.parametrize(
+    ("text", "place"), [('{"a":\xa0"b"}', "a.json:1:6"), ('{"a": 1,\n\u2003"b": 2}', "a.json:2:1")]
+)
+def test_a_blank_of_a_web_page_is_named(text: str, place: str) -> None:
+    with pytest.raises(DefinitionError, match="where JSON wants blanks; replace it with a blank") as raised:
+        loose_json.parse(text, Findings("a.json"))
+    assert [finding.where for finding in raised.value.findings] == [place]
+
+
 VALUES = st.recursive(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab#{[,/\" ", max_size=3), inner, max_size=3),
