@@ -150,9 +150,18 @@ def _is_nowhere() -> bool:
 def talk(text: str) -> None:
     """To stderr. What is done matters more than whether somebody listens: a pipe without reader is no failure."""
     try:
-        click.echo(text, err=True)
+        click.echo(shown(text), err=True)
     except OSError:
         _nobody_reads(sys.stderr)
+
+
+def shown(text: str) -> str:
+    """What could steer a terminal as an escape; line ends stay. Names of files and what is in them are anybody's."""
+    if text.isprintable():
+        return text
+    return "".join(
+        mark if mark.isprintable() or mark in "\n\t" else mark.encode("unicode_escape").decode() for mark in text
+    )
 
 
 def _flush() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clara_argo.cli import talk
+from clara_argo.cli import shown, talk
 from clara_argo.cli.common import FORMAT, SCHEMA
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ def list_stages(form: str) -> int:
     if form == "json":
         click.echo(json.dumps({"schema": SCHEMA, "stages": rows}, indent=1))
     else:
-        width = max(len(str(row["name"])) for row in rows)
-        for row in rows:
-            click.echo(f"{row['name']:<{width}}  {row['where']}")
+        lines = [(shown(str(row["name"])), shown(str(row["where"]))) for row in rows]
+        width = max(len(name) for name, _ in lines)
+        for name, where in lines:
+            click.echo(f"{name:<{width}}  {where}")
     return DefinitionError.exit_code if findings.failed else 0
 
 
@@ -89,8 +90,8 @@ def create_stage(name: str) -> None:
 
     layout = _layout()
     made = stages.create(layout, name, shipped_stages())
-    folder = _shown(made.folder)
-    click.echo(f"stage {name}: between ##BEGIN_{name}## and ##END_{name}## in {_shown(layout.values)}")
+    folder = shown(_shown(made.folder))
+    click.echo(f"stage {name}: between ##BEGIN_{name}## and ##END_{name}## in {shown(_shown(layout.values))}")
     click.echo(f"its program: {folder}{' (was there, and is kept)' if made.kept else '/main.py'}")
 
 
@@ -112,6 +113,6 @@ def delete_stage(name: str, force: bool) -> None:
 
     layout = _layout()
     left = stages.delete(layout, name, shipped_stages(), force=force)
-    click.echo(f"stage {name}: deleted from {_shown(layout.values)}")
+    click.echo(shown(f"stage {name}: deleted from {_shown(layout.values)}"))
     if left is not None:
-        click.echo(f"its program stays in {_shown(left)}; remove the folder when you do not need it any more")
+        click.echo(f"its program stays in {shown(_shown(left))}; remove the folder when you do not need it any more")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clara_argo.cli import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -109,7 +111,8 @@ def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
         level = finding.level.value
         where = f"{finding.where}: " if finding.where else ""
         hint = f"; {finding.hint}" if finding.hint else ""
-        click.echo(f"{where}{click.style(level, fg=COLORS[level])}: {finding.message}{hint} [{finding.code}]", err=err)
+        told = shown(f"{finding.message}{hint} [{finding.code}]")
+        click.echo(f"{shown(where)}{click.style(level, fg=COLORS[level])}: {told}", err=err)
 
 
 def print_summary(findings: Sequence[Finding], files: int) -> None:

@@ -293,6 +293,21 @@ def test_what_a_block_says_of_the_image_and_is_not_followed_is_said(sdk: Path, v
     assert "notice: stage 'user-ai' is the image 'r.example/own:2.0'; the program in" in line and "is not used" in line
 
 
+def test_no_name_steers_a_terminal(sdk: Path, values: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda stream, color: False)  # as on a terminal
+    values.write_text(values.read_text().replace("stages:\n", 'stages:\n  "\\e[2Jx": {image: {repository: a}}\n'))
+    (sdk / "stages" / "\x1b[31my").mkdir()
+    (sdk / "stages" / "\x1b[31my" / "stage.yaml").write_text("command: [x]\n")
+    lines = type_("clara-wf ls").out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == [r"\x1b[2Jx", r"\x1b[31my"] and "\x1b" not in "".join(lines)
+    said = type_("clara-wf ds \x1b[2Jx", 64)
+    assert r"##BEGIN_\x1b[2Jx##" in said.err and "\x1b" not in said.err
+    sdk.rename(sdk.with_name("\x1b[1m"))
+    monkeypatch.chdir(sdk.with_name("\x1b[1m"))
+    assert "\x1b[1m" not in type_(f"clara lint {sdk.with_name(chr(27) + '[1m') / 'clara-reference-workflow'}", 2).out
+    assert r"\x1b[1m" in type_("clara lint nothing.yaml ../\x1b[1m/none.yaml", 6).err
+
+
 def test_a_folder_read_without_its_lock_is_repaired_and_named(values: Path, type_: Type) -> None:
     """R7; an error under --strict."""
     type_("clara-wf cs user-ai")
