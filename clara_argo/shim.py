@@ -23,7 +23,7 @@ REQUIRED = re.compile(
 INTERPRETED = re.compile(rb"#![^\n]*python")
 MAX_FILES = 1000  # files of a stage's code that are looked at
 MAX_BYTES = 1 << 20  # of each
-NO_CODE = {"Dockerfile", "LICENSE", "Makefile", "README"}
+EXECUTABLE = 0o111  # bits of a mode
 LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "venv"}
 
 
@@ -55,13 +55,20 @@ def _programs(stage: Path) -> Iterator[bytes]:
 
 
 def programs(stage: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """The files of a stage's code; folders of installed packages and what is hidden are left out."""
+    """The files of a stage's code; folders of installed packages and what is hidden are left out.
+
+    A file without a suffix is code when it may be executed: data have none either.
+    """
     number = 0
     for place, folders, files in os.walk(stage):
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)
-            if path.suffix not in suffixes or name in NO_CODE or not path.is_file():
+            if (
+                path.suffix not in suffixes
+                or not path.is_file()
+                or not (path.suffix or path.stat().st_mode & EXECUTABLE)
+            ):
                 continue
             number += 1
             if number > MAX_FILES:

@@ -222,6 +222,8 @@ def test_code_that_imports_it_is_found(tmp_path: Path, line: str) -> None:
 
 def test_a_program_without_a_suffix_is_one_by_its_first_line(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("#!/usr/bin/env python3\nimport clara\n")
+    assert not shim.wanted(tmp_path), "as data are: nobody may execute it"
+    (tmp_path / "run").chmod(0o755)
     assert shim.wanted(tmp_path)
     (tmp_path / "run").write_text("#!/bin/sh\nimport clara\n")
     assert not shim.wanted(tmp_path)

@@ -176,6 +176,8 @@ def test_what_the_code_names(tmp_path: Path) -> None:
     spec = StageSpec(name="x", folder=tmp_path)
     assert hints.silent("", spec) == hints.silent("", StageSpec(name="x")) == ""
     (tmp_path / "operator").write_bytes(b"\x7fELF\0\xff\0/output/mask.raw\0")
+    assert hints.silent("", spec) == "", "nobody may execute it"
+    (tmp_path / "operator").chmod(0o755)
     assert "its code names /output/mask.raw (operator): " in hints.silent("", spec)
     assert hints.silent("ValueError: no lung", spec) == hints.silent("No such file or directory: 'a.pt'", spec) == ""
     assert "say inputPaths, outputPaths" in hints.silent("", spec, contained=True)
