@@ -264,6 +264,10 @@ def test_what_is_looked_at_is_bounded_and_broken_links_are_no_trouble(
     assert not shim.wanted(tmp_path)
 
 
+def test_a_file_that_cannot_be_read_is_nobodys_import(tmp_path: Path) -> None:
+    assert shim.beginning(tmp_path / "gone.py") == shim.beginning(tmp_path) == b""
+
+
 def test_the_folder_holds_the_library_only() -> None:
     assert [path.name for path in shim.folder().iterdir()] == ["clara"]
 
