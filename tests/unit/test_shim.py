@@ -179,6 +179,14 @@ def test_who_it_is_and_where_its_folders_are(tmp_path: Path) -> None:
     assert entries == [[["ct", "/a/b"], ["dcm", "/c:d"]], [["seg", "/o/seg"]]]
 
 
+def test_a_folder_with_separators_in_its_name_is_not_cut(tmp_path: Path) -> None:
+    odd = tmp_path / "ct;a:1"
+    odd.mkdir()
+    body = "print([list(entry) for entry in payload.input_entries])"
+    done = run(tmp_path, handlers(body), CLARA_INPUT=str(odd), NVIDIA_CLARA_INPUTPATHS=f"input:{odd}")
+    assert done.log.startswith(f"[['input', '{odd}']]\n")
+
+
 def test_logging_is_pythons_and_parts_are_timed(tmp_path: Path) -> None:
     code = (
         "import clara.logging.perf_logger\n"

@@ -41,13 +41,17 @@ def of(stage: Stage) -> Payload:
     """The payload of a stage. Clara's own variables say more than the contract's, where they are set."""
     inputs = [PayloadEntry(name or MAIN_INPUT, str(path)) for name, path in stage.inputs.items()]
     outputs = [PayloadEntry(MAIN_OUTPUT, str(stage.output))]
-    return Payload(_entries(os.environ, INPUTS) or inputs, _entries(os.environ, OUTPUTS) or outputs)
+    return Payload(_entries(os.environ, INPUTS, inputs) or inputs, _entries(os.environ, OUTPUTS, outputs) or outputs)
 
 
-def _entries(environ: Mapping[str, str], variable: str) -> List[PayloadEntry]:
-    """`name:path` entries, `;` between them."""
+def _entries(environ: Mapping[str, str], variable: str, known: List[PayloadEntry]) -> List[PayloadEntry]:
+    """`name:path` entries, `;` between them. A path that is `known` to be the only one may hold a `;` itself."""
+    whole = environ.get(variable, "")
+    name, _, path = whole.partition(":")
+    if [path] == [entry.path for entry in known]:
+        return [PayloadEntry(name, path)]
     found = []
-    for text in environ.get(variable, "").split(";"):
+    for text in whole.split(";"):
         name, colon, path = text.partition(":")
         if colon and path:
             found.append(PayloadEntry(name, path))
