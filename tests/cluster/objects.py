@@ -165,7 +165,11 @@ def _controller() -> Object:
     executor = {
         "imagePullPolicy": "Never",
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-        "env": [*API_ADDRESS, {"name": "EXECUTOR_RETRY_BACKOFF_STEPS", "value": "9"}],
+        "env": [
+            *API_ADDRESS,
+            {"name": "EXECUTOR_RETRY_BACKOFF_STEPS", "value": "9"},
+            {"name": "TRANSIENT_ERROR_PATTERN", "value": "workflowtaskresults.* is forbidden: User "},
+        ],
     }
     defaults = {"spec": HOST | {"artifactGC": {"podSpecPatch": json.dumps(collector)}}}
     return {

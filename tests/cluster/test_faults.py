@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster import objects
+from cluster.gate import Gate
 from cluster.onenode import OneNode
 from cluster.shells import COPY
 from cluster.world import World, running
@@ -38,6 +40,24 @@ def test_the_api_server_is_killed_under_a_watch(world: World, node: OneNode, tmp
     node.wait_for_api()
     last = list(watched)[-1]
     assert last.state is JobState.SUCCEEDED
+    assert_done_at_first_try(world, job, tmp_path)
+
+
+def test_a_server_that_has_just_started_knows_no_rights(world: World, node: OneNode, tmp_path: Path) -> None:
+    """Without the binding it says what it says in the first second of its life; the stage has ended by then."""
+    space = ("-n", objects.NAMESPACE)
+    stage = world.shells.stage
+    with Gate(closed=True) as gate:
+        job = world.start(world.shells.chain(stage("one", f"wget -q -O - {gate.url}/go; {COPY}"), stage("two")))
+        world.until(job, running("one"))
+        pod = node.kubectl("get", "pods", *space, "-l", f"workflows.argoproj.io/workflow=clara-{job}", "-o", "name")
+        node.kubectl("delete", "rolebinding", "clara-stage", *space)
+        try:
+            gate.open()
+            wait = ("logs", pod.strip(), "-c", "wait", *space)
+            node.wait("the refusal", lambda: "is forbidden: User" in node.kubectl(*wait, check=False))
+        finally:
+            node.apply(*objects.namespace())
     assert_done_at_first_try(world, job, tmp_path)
 
 

@@ -72,6 +72,7 @@ def test_argo_makes_pods_that_may_live_there(objects: list[Object]) -> None:
     executor = yaml.safe_load(settings["executor"])
     assert executor["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert {"name": "EXECUTOR_RETRY_BACKOFF_STEPS", "value": "9"} in executor["env"]
+    assert {"name": "TRANSIENT_ERROR_PATTERN", "value": "workflowtaskresults.* is forbidden: User "} in executor["env"]
     assert "createBucketIfNotPresent" not in str(settings)
     assert yaml.safe_load(settings["workflowRestrictions"]) == {"templateReferencing": "Strict"}
     assert yaml.safe_load(settings["failedPodRestart"])["enabled"] is True

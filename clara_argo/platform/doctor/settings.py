@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from clara_argo import source
@@ -15,6 +16,9 @@ from clara_argo.source import List, Map, Node, Text
 PART = "settings"
 NAME = "workflow-controller-configmap"
 STEPS, ENOUGH = "EXECUTOR_RETRY_BACKOFF_STEPS", 9  # of waits for a store that is away: some two minutes
+# A server that has just started refuses what it allows a second later; Argo asks again after what this finds.
+AGAIN, STARTING = "TRANSIENT_ERROR_PATTERN", "workflowtaskresults.* is forbidden: User "
+EXAMPLE = 'workflowtaskresults.argoproj.io "x" is forbidden: User "y" cannot patch resource "workflowtaskresults"'
 INSTALL = "clara cluster install, or set it in ConfigMap"
 
 
@@ -37,7 +41,9 @@ def settings(site: Site) -> Iterator[Check]:
         return
     yield _restarts(values, where)
     executor = values.get("executor")
-    yield _patience(executor, where)
+    variables = _variables(executor)
+    yield _patience(variables, where)
+    yield _forgiveness(variables, where)
     if site.restricted:
         yield _admitted(executor, where)
 
@@ -58,15 +64,32 @@ def _restarts(values: dict[str, Node], where: str) -> Check:
     return warn(PART, said, f"{INSTALL} {where}: failedPodRestart: {{enabled: true}}")
 
 
-def _patience(executor: Node | None, where: str) -> Check:
-    variables = _get(executor, "env")
-    for item in variables if isinstance(variables, List) else ():
-        if _text(item, "name") == STEPS:
-            steps = _text(item, "value")
-            if steps.isdigit() and int(steps) >= ENOUGH:
-                return ok(PART, f"{STEPS}={steps}: stages outlive minutes without the store")
+def _variables(executor: Node | None) -> dict[str, str]:
+    found = _get(executor, "env")
+    return {_text(item, "name"): _text(item, "value") for item in found} if isinstance(found, List) else {}
+
+
+def _patience(variables: dict[str, str], where: str) -> Check:
+    steps = variables.get(STEPS, "")
+    if steps.isdigit() and int(steps) >= ENOUGH:
+        return ok(PART, f"{STEPS}={steps}: stages outlive minutes without the store")
     said = "a stage that has ended is computed again when the store is away for half a minute"
     return warn(PART, said, f'{INSTALL} {where}: executor: {{env: [{{name: {STEPS}, value: "{ENOUGH}"}}]}}')
+
+
+def _forgiveness(variables: dict[str, str], where: str) -> Check:
+    if _finds(variables.get(AGAIN, "")):
+        return ok(PART, "stages outlive the start of the API server")
+    said = "a stage that ends while the API server starts is computed again, or has failed"
+    return warn(PART, said, f"{INSTALL} {where}: executor: {{env: [{{name: {AGAIN}, value: '{STARTING}'}}]}}")
+
+
+def _finds(pattern: str) -> bool:
+    """An expression of Go, which is read here nearly as there."""
+    try:
+        return bool(pattern) and re.search(pattern, EXAMPLE) is not None
+    except re.error:
+        return False
 
 
 def _admitted(executor: Node | None, where: str) -> Check:

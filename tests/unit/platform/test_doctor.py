@@ -92,7 +92,10 @@ SETTINGS = {
     "failedPodRestart": "enabled: true\n",
     "executor": yaml.safe_dump(
         {
-            "env": [{"name": "EXECUTOR_RETRY_BACKOFF_STEPS", "value": "9"}],
+            "env": [
+                {"name": "EXECUTOR_RETRY_BACKOFF_STEPS", "value": "9"},
+                {"name": "TRANSIENT_ERROR_PATTERN", "value": "workflowtaskresults.* is forbidden: User "},
+            ],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
     ),
@@ -299,6 +302,13 @@ FAIL, WARN, UNKNOWN = Level.FAIL, Level.WARN, Level.UNKNOWN
         (wrong_settings(failedPodRestart="enabled: false"), "settings", WARN, "throws out"),
         (wrong_settings(executor=""), "settings", FAIL, "restricted"),
         (wrong_settings(executor="a: [b"), "settings", UNKNOWN, "not understood"),
+        (
+            wrong_settings(executor="env: [{name: EXECUTOR_RETRY_BACKOFF_STEPS, value: '9'}]"),
+            "settings",
+            WARN,
+            "starts",
+        ),
+        (wrong_settings(executor="env: [{name: TRANSIENT_ERROR_PATTERN, value: 'a('}]"), "settings", WARN, "starts"),
         (not_allowed("get", "configmaps"), "settings", UNKNOWN, "may not read"),
         (without(ACCOUNTS, "clara-stage"), "account clara-stage", FAIL, "every job"),
         (without(ACCOUNTS, "clara-adapter"), "account clara-adapter", UNKNOWN, "no adapter"),
