@@ -11,14 +11,15 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clara_argo import project, shipped
 from clara_argo.compile import Cluster
 from clara_argo.errors import Finding, NotFound, UsageError
-from clara_argo.formats import adapter as adapter_file
-from clara_argo.model.route import Configuration
 from clara_argo.model.target import ARGO, Credentials, StoreAccess
+
+if TYPE_CHECKING:
+    from clara_argo.model.route import Configuration
 
 KIND, SINGLE_NODE, CLUSTER = OVERLAYS = ("kind", "single-node", "cluster")
 OWN_STORE = (KIND, SINGLE_NODE)  # those that bring one
@@ -67,11 +68,11 @@ def check(wish: Wish) -> None:
 
 def warnings(wish: Wish) -> tuple[Finding, ...]:
     """What the adapter's file says that may not be meant. Raises as `check`."""
-    return adapter_file.load(wish.adapter)[1] if wish.adapter else ()
+    return _loaded(wish.adapter)[1] if wish.adapter else ()
 
 
 def _check_adapter(path: Path) -> None:
-    configuration = _configuration(path)
+    configuration, _ = _loaded(path)
     if configuration.runner != ARGO:
         message = f"{path}: runner {configuration.runner}: a pod holds no stages and no targets.yaml"
         raise UsageError(f"{message}; write {ARGO}, which is the namespace that it is in")
@@ -88,8 +89,10 @@ def _check_adapter(path: Path) -> None:
     _workflows(path, configuration)
 
 
-def _configuration(path: Path) -> Configuration:
-    return adapter_file.load(path)[0]
+def _loaded(path: Path) -> tuple[Configuration, tuple[Finding, ...]]:
+    from clara_argo.formats import adapter  # charts of workflows use what is here and read no such file
+
+    return adapter.load(path)
 
 
 def _workflows(path: Path, configuration: Configuration) -> dict[str, Path]:
@@ -171,7 +174,7 @@ def _opened(policy: str, ports: Iterable[int]) -> Object:
 
 
 def _add_adapter(made: Object, top: Path, wish: Wish, file: Path) -> None:
-    configuration = _configuration(file)
+    configuration, _ = _loaded(file)
     made["resources"].append("../adapter")
     if wish.overlay == KIND:
         made["components"] = ["../adapter/node-port"]
