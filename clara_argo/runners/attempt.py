@@ -15,7 +15,7 @@ from clara_argo.artifacts import tree
 from clara_argo.graph import Node
 from clara_argo.model.target import PROCESS
 from clara_argo.model.workflow import StageSpec
-from clara_argo.runners import hints, points, process
+from clara_argo.runners import foreign, hints, points, process
 from clara_argo.runners.engines import Engine
 from clara_argo.runners.jobfolder import StageFolder
 from clara_driver import contract
@@ -173,10 +173,9 @@ class Attempt:
     def said(self) -> str:
         """What the driver left as the reason; else the last line on stderr."""
         for file in (self.logs / contract.ERROR_FILE, self.logs / "stderr.log"):
-            if file.is_file():
-                lines = [line for line in tail(file).splitlines() if line.strip()]
-                if lines:
-                    return one_line(lines[-1])
+            lines = [line for line in tail(file).splitlines() if line.strip()]
+            if lines:
+                return one_line(lines[-1])
         return ""
 
     def _advice(self, *, silent: str | None) -> str:
@@ -186,7 +185,7 @@ class Attempt:
         """
         contained = self.engine.name != PROCESS
         logs = (self.logs / "stdout.log", self.logs / "stderr.log", self.logs / contract.ERROR_FILE)
-        for said in (tail(file) for file in reversed(logs) if file.is_file()):
+        for said in map(tail, reversed(logs)):
             if advice := hints.advice(said, self.spec, contained=contained):
                 return advice
         return "" if silent is None else hints.silent(silent, self.spec, contained=contained)
@@ -223,19 +222,14 @@ def explain(error: OSError, folder: Path) -> str:
 
 
 def tail(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - TAIL))
-        return file.read().decode("utf-8", "replace")
+    return foreign.tail(path, TAIL)
 
 
 def read_progress(path: Path) -> str:
     """`done/total` as last written; "" for anything else."""
-    if not path.is_file():
+    file = foreign.opened(path)
+    if file is None:
         return ""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_PROGRESS).decode("ascii", "replace").strip()
-    except OSError:
-        return ""
+    with file:
+        text = file.read(MAX_PROGRESS).decode("ascii", "replace").strip()
     return text if re.fullmatch(r"[0-9]{1,12}/[0-9]{1,12}", text) else ""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from clara_argo.runners import foreign
 from clara_argo.runners.jobfolder import JobFolder
 from clara_argo.runners.protocol import LogLine
 
@@ -33,11 +34,8 @@ def lines(folder: JobFolder, stages: list[str], going_on: Callable[[], bool]) ->
 
 def _new(path: Path, offsets: dict[Path, int], last: bool) -> Iterator[str]:
     """Complete lines that came since the last look; at the last look also one without an end."""
-    try:
-        if not path.is_file():  # not there yet, or a pipe that a stage put there: it would be waited for
-            return
-        file = open(path, "rb")  # noqa: SIM115  closed below
-    except OSError:
+    file = foreign.opened(path)
+    if file is None:  # not there yet
         return
     with file:
         file.seek(offsets.get(path, 0))

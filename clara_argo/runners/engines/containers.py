@@ -99,7 +99,7 @@ class Containers:
 
 def _complaint(log: Path) -> str:
     """What the program itself says last; "" when it said nothing, so that it was the stage that ended so."""
-    found = COMPLAINT.findall(tail(log)) if log.is_file() else []
+    found = COMPLAINT.findall(tail(log))
     return one_line(found[-1]) if found else ""
 
 

@@ -322,3 +322,14 @@ def test_folders_in_outputs_are_results(world: LocalWorld, tmp_path: Path) -> No
         ended = run(world, graphs.graph(*chain, results=[f"a.{part}"]), job)
         assert ended.state is JobState.FAILED
         assert f"'a' ended well but wrote nothing into the folder '{part}' of its output" in ended.message
+
+
+def test_a_link_in_place_of_a_log_is_not_followed(world: LocalWorld, tmp_path: Path) -> None:
+    """From a container it could name any file of this machine."""
+    (tmp_path / "secret").write_text("root:secret\n")
+    links = "".join(
+        f'ln -sf {tmp_path}/secret "$CLARA_LOGS/{name}"\n' for name in ("stdout.log", "stderr.log", "error.txt")
+    )
+    job = run(world, graphs.graph(graphs.node(graphs.shell(world.root, "a", links + "exit 3"))))
+    assert job.state is JobState.FAILED and "secret" not in repr(job), job
+    assert list(world.runner.logs(JOB)) == []
