@@ -45,11 +45,11 @@ def test_workflow(workflow: str, job: str, source: Path | None, output: Path | N
       clara-wf test 7b413e24-d018-4689-8c41-73272f6649d4
       clara-wf test user-workflow --input CT --output result --engine argo
     """
-    from clara_argo import project
+    from clara_argo import home, project
     from clara_argo.cli.run import end_on_signals, payload, watch
     from clara_argo.model.job import JobState
     from clara_argo.model.target import LOCAL
-    from clara_argo.runners import targets
+    from clara_argo.runners import engines, targets
 
     target = ARGO if engine == ARGO else LOCAL
     graph = project.workflow(project.find_root(Path.cwd()), workflow)
@@ -62,7 +62,10 @@ def test_workflow(workflow: str, job: str, source: Path | None, output: Path | N
         into = output or _new_folder(str(graph.workflow.name))
         delivery.check(into, source)
         with _alone(name):
-            work = payload(source, target) if source else None  # what is wrong with it is said before the last job goes
+            # what is wrong with the input, the stages or the engine is said before the last job goes
+            work = payload(source, target) if source else None
+            if target == LOCAL:
+                engines.ready(engine, graph, home.state())
             _make_room(found)
             work = work or payload(_made(graph, name), target)
             with remembering(name, target):

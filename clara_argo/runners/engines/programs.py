@@ -23,7 +23,8 @@ from clara_argo.errors import NotInstalled, UsageError
 OPTIONS = "CLARA_ENGINE_OPTIONS"
 ANSWER = 60.0  # seconds, for a question
 LABELS = ("org.clara-argo.home", "org.clara-argo.job")
-PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}  # podman hands them on
+PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}  # both hand them on
+ALGORITHM = "sha256:"  # stands before the ids of docker, not before those of podman
 SELINUX = Path("/sys/fs/selinux/enforce")
 SHM = "64m"  # what Kubernetes gives
 
@@ -98,6 +99,8 @@ class Program:
         if container.memory:
             yield from ("--memory", f"{container.memory}b", "--memory-swap", f"{container.memory}b")
         yield from self._gpus(container.gpus)
+        for name in () if self.alone else sorted(_either(PROXIES) - container.environment.keys()):
+            yield from ("--env", name)  # of the client's settings; without a value it is taken out
         for name, value in container.environment.items():
             yield from ("--env", f"{name}={value}")
         for mount in container.mounts:
@@ -137,7 +140,8 @@ class Program:
         return found
 
     def _ids(self, names: Sequence[str]) -> list[str]:
-        return self._ask("image", "inspect", "--format", "{{.Id}}", *names).split()
+        said = self._ask("image", "inspect", "--format", "{{.Id}}", *names)
+        return [line.removeprefix(ALGORITHM) for line in said.split()]
 
     def _answer(self, *words: str) -> str:
         """Raises NotInstalled, with what it said, when it cannot even do this."""
@@ -147,7 +151,7 @@ class Program:
             raise NotInstalled(f"{self.name} is here, but does not work: {error}; start or repair it") from None
 
     def _ask(self, *words: str) -> str:
-        """Raises _Failed, and NotInstalled when there is no such program."""
+        """Raises _Failed, and NotInstalled when there is no such program, or one that hangs."""
         if shutil.which(self.name) is None:
             raise NotInstalled(
                 f"{self.name} is not on the PATH; install it ({self.package}), or choose another engine with --engine"
@@ -157,7 +161,10 @@ class Program:
                 self.call(*words), env=surroundings(), stdin=subprocess.DEVNULL, capture_output=True,
                 encoding="utf-8", errors="replace", timeout=ANSWER, check=False,
             )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            asked = f"'{self.name} {words[0]}' gave no answer within {ANSWER:.0f} s"
+            raise NotInstalled(f"{self.name} is here, but does not work: {asked}; start or repair it") from None
+        except OSError as error:
             raise _Failed(str(error)) from None
         if done.returncode:
             raise _Failed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
@@ -166,6 +173,10 @@ class Program:
 
 class _Failed(Exception):
     """A call ended with an error; the last line that it said."""
+
+
+def _either(names: set[str]) -> set[str]:
+    return names | {name.upper() for name in names}
 
 
 def _filter(label: str, value: str) -> tuple[str, str]:

@@ -138,6 +138,14 @@ def test_without_a_command_an_image_starts_what_it_starts() -> None:
     assert "--entrypoint" not in words and words[-2:] == ["id", "-x"]
 
 
+def test_proxies_of_dockers_settings_stay_outside() -> None:
+    """`proxies` in config.json; a name without a value takes the variable out. What a stage says itself counts."""
+    words = DOCKER.run(container(environment={"NO_PROXY": "here"}))
+    given = [value for word, value in zip(words, words[1:], strict=False) if word == "--env"]
+    assert {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY=here"} <= set(given)
+    assert "NO_PROXY" not in given
+
+
 def test_gpus_are_named_as_each_program_names_them() -> None:
     podman, docker = PODMAN.run(container(gpus=2)), DOCKER.run(container(gpus=2))
     assert [word for word in podman if "nvidia" in word] == ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]
@@ -301,6 +309,17 @@ def test_who_asks_an_inference_server_has_a_network(pretended: Pretended) -> Non
     assert "--network" not in words and "CLARA_TRITON_URL=triton:8001" in words
 
 
+def test_ids_of_docker_are_those_of_podman(pretended: Pretended) -> None:
+    program = pretended.root / "bin" / pretended.name
+    graph = chain("one")
+    pretended.run(graph)
+    program.write_text(program.read_text().replace("id-of", "sha256:id-of"))
+    with LocalRunner(pretended.home) as runner:
+        runner.resume(graph, JOB, pretended.payload)
+        assert end_of(runner).state is JobState.SUCCEEDED
+    assert len(pretended.calls("run")) == 1, "the same image is the same"
+
+
 def test_another_image_of_the_same_name_runs_again(pretended: Pretended) -> None:
     program = pretended.root / "bin" / pretended.name
     graph = chain("one")
@@ -320,6 +339,15 @@ def test_a_program_that_does_not_work_says_why(pretended: Pretended) -> None:
     (pretended.root / "bin" / pretended.name).write_text("#!/bin/sh\necho 'no daemon' >&2\nexit 1\n")
     with pytest.raises(NotInstalled, match="is here, but does not work: no daemon"):
         pretended.run(chain("one"))
+
+
+def test_a_program_that_hangs_is_asked_once(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "ANSWER", 0.2)
+    script = f"#!/bin/sh\necho >> {pretended.root}/asked\nexec sleep 60\n"
+    (pretended.root / "bin" / pretended.name).write_text(script)
+    with pytest.raises(NotInstalled, match=f"'{pretended.name} image' gave no answer within"):
+        pretended.run(chain("one"))
+    assert len((pretended.root / "asked").read_text().splitlines()) <= 1
 
 
 def test_an_engine_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

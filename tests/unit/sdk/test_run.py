@@ -99,6 +99,21 @@ def test_what_is_wrong_with_the_input_is_said_before_the_last_job_goes(sdk: Path
     assert "succeeded" in type_("clara jobs").out
 
 
+def test_what_keeps_stages_from_starting_is_said_before_the_last_job_goes(
+    sdk: Path, type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_(f"clara-wf test w --input {tmp_path}/in")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "podman"
+    program.write_text('#!/bin/sh\n[ "$1" = images ]\n')  # it works, and has no image
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    stage = sdk / "stages" / "copy" / "stage.yaml"
+    stage.write_text("command: [sh, run.sh]\nimage: {repository: copy, tag: '1'}\n")
+    assert "a run fetches nothing" in type_(f"clara-wf test w --input {tmp_path}/in --engine podman", 3).err
+    assert "succeeded" in type_("clara jobs").out
+
+
 def test_a_failed_job_says_how_to_go_on(sdk: Path, type_: Type, tmp_path: Path) -> None:
     script(sdk, "exit 3")
     said = type_(f"clara-wf test w --input {tmp_path}/in", 4).err
