@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clara_argo import project, scaffold, shipped
+from clara_argo.collector import at_rest
 from clara_argo.errors import Finding
 from clara_argo.graph import Graph
 from clara_argo.migrate import adapters, written
@@ -55,6 +56,7 @@ class Migration:
             shutil.copy(path, folder / name)
 
 
+@at_rest()
 def migrate(paths: Sequence[Path], *, strict: bool = False, values: Mapping[str, str] | None = None) -> Migration:
     """Read every file; what is wrong is among the findings. `values`: of the parameters of a pipeline of operators.
 

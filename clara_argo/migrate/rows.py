@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from clara_argo.errors import Finding, Level
 from clara_argo.formats import peers
 from clara_argo.formats.keys import Fate, Key
 from clara_argo.picture import printable
-from clara_argo.source import List, Map, Node, Text
+from clara_argo.source import List, Node, Text
 
 REPAIR = re.compile(r"R[0-9]+")
 Path = tuple[str, ...]
@@ -41,16 +41,25 @@ def of_file(fate: Fate, becomes: str, at: Text) -> Row:
     return Row(key="(the file)", fate=fate, becomes=becomes, source=at.source, line=at.line, column=at.column)
 
 
-def written(node: Node, path: Path = ()) -> Iterator[Written]:
+def written(node: Node) -> list[Written]:
     """Every key of a text, in its order. Depth is bounded by the reader."""
+    found: list[Written] = []
+    _write(node, (), found)
+    return found
+
+
+def _write(node: Node, path: Path, found: list[Written]) -> None:
+    if isinstance(node, Text):
+        return
     if isinstance(node, List):
         inner = (*path[:-1], f"{path[-1]}[]") if path else ("[]",)
         for item in node:
-            yield from written(item, inner)
-    elif isinstance(node, Map):
-        for key in node:
-            yield (*path, str(key)), key
-            yield from written(node[key], (*path, str(key)))
+            _write(item, inner, found)
+        return
+    for key, value in node.items():
+        inner = (*path, str(key))
+        found.append((inner, key))
+        _write(value, inner, found)
 
 
 class _Node:
