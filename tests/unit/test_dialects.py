@@ -44,7 +44,7 @@ says it for the keys of your files, with line and column; see [moving an old ins
 | refused | an error, because the result would be another one without it |
 
 A key that is in no table is a warning that names the nearest known one. In a workflow, a stage, an operator or an
-adapter it is kept; elsewhere it is left out. Values that look like passwords are left out of comments. Under `--strict`,
+adapter it is kept; elsewhere it is left out. Values that look like passwords are left out of comments. With `--strict`
 warnings and repairs are errors. A file with more than 1000 such keys is refused.
 """
 EARLY = """\
