@@ -228,9 +228,9 @@ def examined(workflow: Workflow, stages: Stages, findings: Findings) -> Graph | 
     return result
 
 
-def check(path: Path, *, strict: bool = False) -> tuple[Finding, ...]:
+def check(path: Path, *, strict: bool = False, values: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
     """Everything that can be said about a file: a workflow file, a stage definition or `clara.yaml`. Never raises
-    DefinitionError; errors are among the findings. Raises NotFound."""
+    DefinitionError; errors are among the findings. Raises NotFound. `values`: as for `graph`."""
     findings = Findings(str(path), strict=strict)
     try:
         text = source.read(path)
@@ -239,7 +239,7 @@ def check(path: Path, *, strict: bool = False) -> tuple[Finding, ...]:
         elif path.name == STAGE_FILE:
             stage.read(text, findings.source, path.resolve().parent, findings)
         else:
-            _check_workflows(path, text, findings)
+            _check_workflows(path, text, findings, values)
     except DefinitionError as error:
         findings.extend(error.findings)
     return findings.all
@@ -252,9 +252,10 @@ def _check_marker(text: str, findings: Findings) -> None:
             findings.warning("unknown-key", f"{MARKER} has the unknown key {str(key)!r}", key, "remove it")
 
 
-def _check_workflows(path: Path, text: str, findings: Findings) -> None:
+def _check_workflows(path: Path, text: str, findings: Findings, values: Mapping[str, str] | None) -> None:
     stages = Stages(find_root(path), strict=findings.strict)
-    found = [_graph(workflow, stages, findings)[0] for workflow in load.collect(text, findings, folder=path.parent)]
+    workflows = load.collect(text, findings, folder=path.parent, values=values)
+    found = [_graph(workflow, stages, findings)[0] for workflow in workflows]
     for some in found:
         findings.extend(some)
 

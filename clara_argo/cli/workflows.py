@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clara_argo.cli import shown
+from clara_argo.cli.common import SET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,17 +68,19 @@ def _quoted(path: Path) -> str:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings and repairs are errors.")
 @click.option("-o", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
+@SET
+def lint(files: tuple[Path, ...], strict: bool, form: str, values: dict[str, str]) -> int:
     """Say everything that is wrong with workflow files: where, what, and what to do next.
 
     Also checks stage definitions (stage.yaml) and adapter configurations. Exit code 2 when there is an error;
-    warnings alone are 0, unless --strict.
+    warnings alone are 0, unless --strict. With --set a parameter without a value is an error, as it is for a run.
 
     \b
     Examples:
       clara lint workflow.yaml
       clara lint --strict workflows/*.yaml stages/*/stage.yaml
       clara lint -o json workflow.yaml
+      clara lint pipeline.yaml --set THRESHOLD=0.5
     """
     from clara_argo import project
     from clara_argo.errors import DefinitionError, NotFound
@@ -85,7 +88,7 @@ def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
     missing = [str(path) for path in files if not path.exists()]
     if missing:
         raise NotFound(f"{', '.join(missing)}: no such file")
-    found = {str(path): _check(path, strict) for path in files}
+    found = {str(path): _check(path, strict, values) for path in files}
     everything = [finding for findings in found.values() for finding in findings]
     if form == "json":
         print_json({"schema": SCHEMA, "files": {name: list(map(as_json, some)) for name, some in found.items()}})
@@ -95,10 +98,10 @@ def lint(files: tuple[Path, ...], strict: bool, form: str) -> int:
     return DefinitionError.exit_code if project.has_errors(everything) else 0
 
 
-def _check(path: Path, strict: bool) -> tuple[Finding, ...]:
+def _check(path: Path, strict: bool, values: dict[str, str]) -> tuple[Finding, ...]:
     from clara_argo import project
 
-    findings = project.check(path, strict=strict)
+    findings = project.check(path, strict=strict, values=values or None)
     if not project.is_configuration(findings):
         return findings
     from clara_adapter import plan
@@ -136,7 +139,8 @@ def print_json(value: object) -> None:
 @click.option("-o", "form", type=click.Choice(["text", "mermaid", "dot", "json"]), default="text", show_default=True)
 @click.option("--workflow", "name", metavar="NAME", help="Name or id, when the file holds several workflows.")
 @click.option("--strict", is_flag=True, help="Warnings and repairs are errors.")
-def graph(file: Path, form: str, name: str | None, strict: bool) -> None:
+@SET
+def graph(file: Path, form: str, name: str | None, strict: bool, values: dict[str, str]) -> None:
     """Show what the stages of a workflow read and wait for.
 
     \b
@@ -147,7 +151,7 @@ def graph(file: Path, form: str, name: str | None, strict: bool) -> None:
     """
     from clara_argo import picture, project
 
-    found = project.graph(file, name=name, strict=strict)
+    found = project.graph(file, name=name, strict=strict, values=values or None)
     if form == "json":
         value = {**picture.as_json(found), "findings": list(map(as_json, found.findings))}
         print_json({"schema": SCHEMA, **value})

@@ -219,3 +219,20 @@ def test_colours_only_where_they_are_wanted(
         monkeypatch.setenv(name, value)
     done = CliRunner().invoke(main, ["lint", str(tmp_path / "w.yaml")], color=True)  # as on a terminal
     assert ("\x1b[31m" in done.stdout) is coloured and "error" in done.stdout
+
+
+def test_parameters_of_a_pipeline_are_given_to_who_looks(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        "api-version: 0.4.0\nname: w\nparameters: {GPUS: , WORD: }\noperators:\n- name: a\n"
+        "  container: {image: x/a, tag: 1, command: [/a, '${{WORD}}']}\n  requests: {gpu: '${{GPUS}}'}\n"
+        "  input: [{path: /input}]\n  output: [{path: /output}]\n"
+    )
+    found = clara("lint", file, "--set", "GPUS=1", "--set", "WORD=x")
+    assert "error" not in found.stderr
+    digests = {
+        json.loads(clara("graph", file, "-o", "json", "--set", "GPUS=1", "--set", f"WORD={word}").stdout)["digest"]
+        for word in ("here", "there")
+    }
+    assert len(digests) == 2
+    assert "WORD" in clara("lint", file, "--set", "GPUS=1", code=2).stdout

@@ -306,6 +306,7 @@ def test_only_what_is_sent_is_called_a_result() -> None:
         ("[register.py, --agent, Nobody]", "6:60 register-results"),
         ("[register.py, --agent, ClaraSCU]", "6:60 register-results"),
         ("[register.py, --agent, ClaraSCU, --data, PACS]", "6:60 register-results"),
+        (r"""[register.py, --agent, ClaraSCU, --data, '["\u0000"]']""", "6:60 register-results"),
         ("[register.py, --agent, DICOMweb]", "6:60 dicomweb"),
     ],
 )

@@ -74,7 +74,7 @@ def _option(command: Sequence[str], name: str) -> str:
 
 
 def _list(what: str, data: str, at: Node, findings: Findings) -> tuple[str, ...]:
-    """The JSON list of texts behind --data, also with backslashes that a shell was to take away."""
+    """The JSON list of names behind --data, also with backslashes that a shell was to take away."""
     if not data:
         return ()
     for text in (data, data.replace('\\"', '"')):
@@ -82,8 +82,8 @@ def _list(what: str, data: str, at: Node, findings: Findings) -> tuple[str, ...]
             value = json.loads(text)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if isinstance(value, list) and all(isinstance(item, str) and item.isprintable() for item in value):
             return tuple(value)
-    message = f"the --data of {what} is {short(data)}, not a list of texts"
+    message = f"the --data of {what} is {short(data)}, not a list of names"
     findings.error("register-results", message, at, """write --data '["NAME"]'""")
     return ()
