@@ -184,7 +184,7 @@ def _plain(attempt: Attempt) -> Path:
     payload = attempt.payload
     names = [".", *(name for name, _ in tree.entries(payload, follow=True))]
     seen = [os.lstat(payload / name).st_mode for name in names]
-    unreadable = os.geteuid() == 0 and not all(mode & stat.S_IROTH for mode in seen)
+    unreadable = os.geteuid() == 0 and not all(map(_for_others, seen))
     if not (unreadable or any(map(stat.S_ISLNK, seen))):
         return payload
     copy = attempt.folder.attempt / "payload"
@@ -194,6 +194,11 @@ def _plain(attempt: Attempt) -> Path:
         for path in (copy, *copy.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
     return copy
+
+
+def _for_others(mode: int) -> bool:
+    wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(mode) else 0)
+    return mode & wanted == wanted
 
 
 def amount(quantity: str) -> int:

@@ -26,6 +26,7 @@ LABELS = ("org.clara-argo.home", "org.clara-argo.job")
 PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}  # both hand them on
 ALGORITHM = "sha256:"  # stands before the ids of docker, not before those of podman
 SELINUX = Path("/sys/fs/selinux/enforce")
+PROCESSES = 2048  # podman has this limit of its own, docker none
 SHM = "64m"  # what Kubernetes gives
 
 
@@ -98,6 +99,7 @@ class Program:
         yield from () if container.network else ("--network", "none")
         if container.memory:
             yield from ("--memory", f"{container.memory}b", "--memory-swap", f"{container.memory}b")
+        yield from () if self.alone else ("--pids-limit", str(PROCESSES))
         yield from self._gpus(container.gpus)
         for name in () if self.alone else sorted(_either(PROXIES) - container.environment.keys()):
             yield from ("--env", name)  # of the client's settings; without a value it is taken out

@@ -146,6 +146,11 @@ def test_proxies_of_dockers_settings_stay_outside() -> None:
     assert "NO_PROXY" not in given
 
 
+def test_the_number_of_processes_is_limited_where_the_program_does_not_do_so_itself() -> None:
+    words = DOCKER.run(container())
+    assert words[words.index("--pids-limit") + 1] == "2048" and "--pids-limit" not in PODMAN.run(container())
+
+
 def test_gpus_are_named_as_each_program_names_them() -> None:
     podman, docker = PODMAN.run(container(gpus=2)), DOCKER.run(container(gpus=2))
     assert [word for word in podman if "nvidia" in word] == ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]
@@ -404,3 +409,13 @@ def test_links_and_private_files_of_a_study_can_be_read(pretended: Pretended) ->
     )
     assert pretended.run(chain("one")).state is JobState.SUCCEEDED
     assert (pretended.payload.folder / "a").stat().st_mode & 0o777 == 0o600, "the user's own stays as it is"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whoever is not root runs as himself in a container")
+def test_a_folder_of_a_study_that_others_cannot_enter_is_copied(pretended: Pretended) -> None:
+    pretended.payload.folder.chmod(0o744)
+    pretended.says(
+        "source = [m['source'] for m in mounts if m['destination'] == '/app/input'][0]\n"
+        "assert os.stat(source).st_mode & 5 == 5\n" + WELL
+    )
+    assert pretended.run(chain("one")).state is JobState.SUCCEEDED
