@@ -9,6 +9,7 @@ import shlex
 import textwrap
 
 from clara_argo.graph import PAYLOAD, Graph, Node
+from clara_argo.terminal import printable
 
 WIDTH = 100  # columns of a description
 MAX_DEPTH = 30  # a tree deeper than this does not fit a terminal
@@ -63,11 +64,6 @@ def _notes(graph: Graph, node: Node) -> str:
 def _word(text: str) -> str:
     """An argument as people would type it; what could steer a terminal is shown as an escape."""
     return shlex.quote(printable(text))
-
-
-def printable(text: str) -> str:
-    """What could steer a terminal as an escape."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def _tree(graph: Graph) -> list[str]:

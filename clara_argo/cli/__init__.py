@@ -17,6 +17,7 @@ import click
 
 from clara_argo import __version__
 from clara_argo.errors import ClaraError, Interrupted, TryAgain, UsageError
+from clara_argo.terminal import printable
 
 
 class Entry(NamedTuple):
@@ -156,12 +157,8 @@ def talk(text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """What could steer a terminal as an escape; line ends stay. Names of files and what is in them are anybody's."""
-    if text.isprintable():
-        return text
-    return "".join(
-        mark if mark.isprintable() or mark in "\n\t" else mark.encode("unicode_escape").decode() for mark in text
-    )
+    """A message of several lines, which no name in it breaks or steers."""
+    return printable(text, keep="\n\t")
 
 
 def _flush() -> None:

@@ -51,7 +51,7 @@ def list_workflows(form: str) -> None:
     GPUs, models.
     """
     from clara_argo import project
-    from clara_argo.picture import printable
+    from clara_argo.terminal import printable
 
     root = project.find_root(Path.cwd())
     known = project.stage_specs(root)
@@ -90,7 +90,7 @@ def _row(workflow: Workflow, graph: Graph | None, _: str) -> tuple[str, ...]:
 
 def _cells(*words: str) -> tuple[str, ...]:
     """Of a table; the files are anybody's, so nothing in them may steer the terminal."""
-    from clara_argo.picture import printable
+    from clara_argo.terminal import printable
 
     return tuple(printable(word) or "-" for word in words)
 
@@ -147,6 +147,7 @@ def show_workflow(name: str, form: str) -> None:
     """
     from clara_argo import needs, picture, project
     from clara_argo.cli.workflows import print_findings
+    from clara_argo.terminal import printable
 
     graph = project.workflow(project.find_root(Path.cwd()), name)
     print_findings(graph.findings, err=True)
@@ -159,7 +160,7 @@ def show_workflow(name: str, form: str) -> None:
     facts = [("takes", ", ".join(asked.takes)), ("gives", ", ".join(asked.gives)), ("memory", asked.memory)]
     facts += [("GPUs", str(asked.gpu or "")), ("models", ", ".join(asked.models)), ("images", ", ".join(asked.images))]
     facts += [("file", graph.workflow.source), ("run it", _command(graph))]
-    print_facts([(what, picture.printable(value)) for what, value in facts])
+    print_facts([(what, printable(value)) for what, value in facts])
 
 
 def _command(graph: Graph) -> str:
@@ -237,8 +238,9 @@ def show_stage(name: str, form: str) -> None:
     """
     from clara_argo import project
     from clara_argo.errors import NotFound
-    from clara_argo.picture import described, printable
+    from clara_argo.picture import described
     from clara_argo.source import did_you_mean
+    from clara_argo.terminal import printable
 
     root = project.find_root(Path.cwd())
     known = project.stage_specs(root)

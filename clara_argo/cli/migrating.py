@@ -68,7 +68,7 @@ def _print(made: Migration, folder: Path | None, check: bool) -> None:
 
 def _documents(made: Migration) -> str:
     """The files one after the other, each below a comment with its name."""
-    from clara_argo.picture import printable
+    from clara_argo.terminal import printable
 
     parts = [f"# {name}\n{text}" for name, text in made.texts.items()]
     copied = "".join(f"# {printable(name)} is a copy of {printable(str(path))}\n" for name, path in made.copies.items())
@@ -78,7 +78,7 @@ def _documents(made: Migration) -> str:
 def _print_next(made: Migration, folder: Path) -> None:
     import shlex
 
-    from clara_argo.picture import printable
+    from clara_argo.terminal import printable
 
     click.echo(f"\n{folder}/")
     for name in (*made.texts, *made.copies):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from clara_argo.errors import Finding, Level
 from clara_argo.formats import peers
 from clara_argo.formats.keys import Fate, Key
-from clara_argo.picture import printable
 from clara_argo.source import List, Node, Text
+from clara_argo.terminal import printable
 
 REPAIR = re.compile(r"R[0-9]+")
 Path = tuple[str, ...]
