@@ -67,6 +67,11 @@ class State:
             return copy.deepcopy(sorted(chosen, key=lambda item: item["metadata"]["name"]))
 
     def create(self, kind: Kind, namespace: str, object: Object, *, dry: bool = False) -> Object:
+        with self.changed:
+            done = self._created(kind, namespace, object, dry)
+        return self._told(done)
+
+    def _created(self, kind: Kind, namespace: str, object: Object, dry: bool) -> Change | Object:
         new = {"apiVersion": kind.version, "kind": kind.name, **copy.deepcopy(object)}
         metadata = new.setdefault("metadata", {})
         if "name" not in metadata and "generateName" in metadata:
@@ -78,40 +83,39 @@ class State:
             metadata["namespace"] = namespace
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": CREATED, "generation": 1}
         key = (kind, namespace if kind.namespaced else "", name)
-        with self.changed:
-            if key in self._objects:
-                raise Refusal(409, "AlreadyExists", f'{kind.plural} "{name}" already exists', name)
-            if dry:
-                return new
-            change = self._store("ADDED", key, None, new)
-        return self._tell(change)
+        if key in self._objects:
+            raise Refusal(409, "AlreadyExists", f'{kind.plural} "{name}" already exists', name)
+        return new if dry else self._store("ADDED", key, None, new)
 
     def patch(self, key: Key, change: Object, *, dry: bool = False) -> Object:
         """Merge patch. With metadata.resourceVersion: 409 when it is not the object's."""
         with self.changed:
-            before = self.get(key)
-            asked = change.get("metadata", {}).get("resourceVersion")
-            if asked is not None and asked != before["metadata"]["resourceVersion"]:
-                raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on "{key[2]}": modified', key[2])
-            after: Object = merged(before, change)
-            if dry or after == before:
-                return after
-            ended = "deletionTimestamp" in after["metadata"] and not after["metadata"].get("finalizers")
-            done = self._store("DELETED" if ended else "MODIFIED", key, before, after)
-        return self._tell(done)
+            done = self._patched(key, change, dry)
+        return self._told(done)
+
+    def _patched(self, key: Key, change: Object, dry: bool = False) -> Change | Object:
+        before = self.get(key)
+        asked = change.get("metadata", {}).get("resourceVersion")
+        if asked is not None and asked != before["metadata"]["resourceVersion"]:
+            raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on "{key[2]}": modified', key[2])
+        after: Object = merged(before, change)
+        if dry or after == before:
+            return after
+        ended = "deletionTimestamp" in after["metadata"] and not after["metadata"].get("finalizers")
+        return self._store("DELETED" if ended else "MODIFIED", key, before, after)
 
     def apply(self, key: Key, object: Object, *, dry: bool = False) -> tuple[Object, bool]:
         """Simplified: what was applied before and is not said any more goes; lists are replaced. And: is it new?"""
         with self.changed:
-            if key not in self._objects:
-                made = self.create(key[0], key[1], object, dry=dry)
-                if not dry:
-                    self._applied[key] = copy.deepcopy(object)
-                return made, True
-            change = merged(withdrawn(self._applied.get(key, {}), object), object, keep_nulls=True)
+            is_new = key not in self._objects
+            if is_new:
+                done = self._created(key[0], key[1], object, dry)
+            else:
+                change = merged(withdrawn(self._applied.get(key, {}), object), object, keep_nulls=True)
+                done = self._patched(key, change, dry)
             if not dry:
                 self._applied[key] = copy.deepcopy(object)
-            return self.patch(key, change, dry=dry), False
+        return self._told(done), is_new
 
     def delete(self, key: Key, uid: str = "") -> Object:
         """An object with finalizers is only marked, and goes when a patch removes the last of them."""
@@ -120,9 +124,10 @@ class State:
             if uid and uid != before["metadata"]["uid"]:
                 raise Refusal(409, "Conflict", "Precondition failed: UID in precondition differs", key[2])
             if before["metadata"].get("finalizers"):
-                return self.patch(key, {"metadata": {"deletionTimestamp": CREATED}})
-            change = self._store("DELETED", key, before, copy.deepcopy(before))
-        return self._tell(change)
+                done = self._patched(key, {"metadata": {"deletionTimestamp": CREATED}})
+            else:
+                done = self._store("DELETED", key, before, copy.deepcopy(before))
+        return self._told(done)
 
     def since(self, version: int, kind: Kind, namespace: str, labels: str, fields: str) -> list[tuple[str, Object]]:
         """The events of a watch: an object that no longer matches is DELETED to it."""
@@ -154,10 +159,13 @@ class State:
         self.changed.notify_all()
         return change
 
-    def _tell(self, change: Change) -> Object:
+    def _told(self, done: Change | Object) -> Object:
+        """Never while the lock is held: who is told may hold one of his own, and wait for ours."""
+        if not isinstance(done, Change):
+            return done
         for callback in self.callbacks:
-            callback(change.type, change.key[0], copy.deepcopy(change.after))
-        return copy.deepcopy(change.after)
+            callback(done.type, done.key[0], copy.deepcopy(done.after))
+        return copy.deepcopy(done.after)
 
 
 def merged(target: Any, change: Any, keep_nulls: bool = False) -> Any:
